@@ -1,0 +1,158 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// The calls of one agent that wait at one place, such as an end of a pipe: they take effect in the
+// order in which they were made, whichever of them wait as promises and which block the thread.
+
+import { type Domain, unpark } from "./_agent.ts";
+import { timeoutError } from "./_options.ts";
+import { waitAsync, type Waiter, waitSync } from "./_wait.ts";
+
+/** Where calls wait. */
+export class Calls {
+  readonly domain: Domain;
+  /** Makes sure that this agent is woken when there is news. */
+  readonly announce: () => void;
+  readonly #waiting: Call[] = [];
+
+  constructor(domain: Domain, announce: () => void) {
+    this.domain = domain;
+    this.announce = announce;
+  }
+
+  /** Whether no call waits, so that a new one may go ahead. */
+  get isEmpty(): boolean {
+    return this.#waiting.length === 0;
+  }
+
+  /** Lets calls proceed in their order, until one cannot. */
+  advance(caller: Call | undefined): void {
+    for (;;) {
+      const first = this.#waiting[0];
+      if (first === undefined || !first.proceed()) return;
+      this.#waiting.shift();
+      // It was not woken itself: it has to look before its promise can resolve.
+      if (first !== caller) unpark(this.domain, this.domain.id);
+    }
+  }
+
+  /** Ends all calls with the error. */
+  fail(error: unknown): void {
+    for (const call of this.#waiting.splice(0)) call.fail(error);
+    unpark(this.domain, this.domain.id);
+  }
+
+  remove(call: Call): void {
+    const index = this.#waiting.indexOf(call);
+    if (index < 0) return;
+    this.#waiting.splice(index, 1);
+    // Those behind it may be able to proceed now.
+    if (this.#waiting.length > 0) unpark(this.domain, this.domain.id);
+  }
+
+  /** Makes the call, blocking the thread until it is through. */
+  runSync(call: Call, timeout: number, action: string, name: string): void {
+    this.#waiting.push(call);
+    try {
+      // The first look is free: it needs no registration.
+      this.advance(call);
+      if (call.isOver()) return;
+      const served = timeout > 0 && waitSync(this.domain, call, timeout, name);
+      if (!served && !call.isPartial) throw timeoutError(action, timeout);
+    } catch (error) {
+      if (call.hasFailed || !call.isPartial) throw error;
+    } finally {
+      this.remove(call);
+    }
+  }
+
+  /** Makes the call without blocking the thread. */
+  async run(
+    call: Call,
+    timeout: number,
+    signal: AbortSignal | undefined,
+    action: string,
+  ): Promise<void> {
+    this.#waiting.push(call);
+    try {
+      this.advance(call);
+      if (call.isOver()) return;
+      const served = timeout > 0 && await waitAsync(this.domain, call, timeout, signal);
+      if (!served && !call.isPartial) throw timeoutError(action, timeout);
+    } catch (error) {
+      if (call.hasFailed || !call.isPartial) throw error;
+    } finally {
+      this.remove(call);
+    }
+  }
+
+  /** Makes the call if it needs no wait. Returns whether it went through. */
+  attempt(call: Call): boolean {
+    this.#waiting.push(call);
+    try {
+      this.advance(call);
+      return call.isOver();
+    } finally {
+      this.remove(call);
+    }
+  }
+}
+
+/** One call. */
+export abstract class Call implements Waiter {
+  readonly #calls: Calls;
+  #over = false;
+  #error: { reason: unknown } | undefined;
+
+  constructor(calls: Calls) {
+    this.#calls = calls;
+  }
+
+  /** Does what can be done now. Returns whether that was all. Throws to fail. */
+  protected abstract step(): boolean;
+
+  /** Whether part of it went through, so that giving up now still is a success. */
+  get isPartial(): boolean {
+    return false;
+  }
+
+  get hasFailed(): boolean {
+    return this.#error !== undefined;
+  }
+
+  /** Whether it is over; throws if it failed. */
+  isOver(): boolean {
+    if (this.#error !== undefined) throw this.#error.reason;
+    return this.#over;
+  }
+
+  proceed(): boolean {
+    if (this.#over) return true;
+    try {
+      this.#over = this.step();
+    } catch (error) {
+      this.fail(error);
+    }
+    return this.#over;
+  }
+
+  fail(reason: unknown): void {
+    this.#over = true;
+    this.#error = { reason };
+  }
+
+  poll(): boolean {
+    if (this.#over) return this.isOver();
+    this.#calls.advance(this);
+    if (this.#over) return this.isOver();
+    this.#calls.announce();
+    // Once more: what came before the announcement wakes nobody.
+    this.#calls.advance(this);
+    return this.isOver();
+  }
+
+  withdraw(): boolean {
+    if (this.#over) return false;
+    this.#calls.remove(this);
+    return true;
+  }
+}

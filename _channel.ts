@@ -1,0 +1,200 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// One direction of a pipe: a ring with one writer and one reader, who tell each other of news.
+//
+// The ring is the single-producer single-consumer queue of L. Lamport, "Specifying Concurrent Program
+// Modules" (1983), with each side's private copy of the other's position, as in J. Giacomoni et al.,
+// "FastForward" (PPoPP 2008) and its successors. Changed: records of any length, sleeping sides,
+// ends, and owners that may die.
+//
+// Word layout, in Int32 units from `base`; groups written by different agents are 128 bytes apart.
+//
+//   0 TAIL | 32 HEAD | 33 INDEX | 64 READER | 96 WRITER
+//
+// - TAIL: where the next record goes. Stored by the writer, after the record: it publishes.
+// - HEAD: where the next record is read. Stored by the reader, after it copied: it frees.
+// - INDEX: how many messages of the record at HEAD, which is a run, were taken. The owner of the
+//   reading side keeps it to itself and writes it down when it gives its end away.
+// - READER: what the writer must know of the reader. WRITER: what the reader must know of the writer.
+//   Bits: WANTS, set by the side before it looks a last time and sleeps, cleared by the other side as
+//   it wakes it. GONE, set when the side closed; never cleared.
+
+import { deaths, type Domain, isAlive, unpark } from "./_agent.ts";
+import type { Ring } from "./_ring.ts";
+
+const TAIL = 0;
+const HEAD = 32;
+const INDEX = 33;
+const READER = 64;
+const WRITER = 96;
+
+const WANTS = 1;
+const GONE = 2;
+
+/** How many words the positions and bits of one direction take. */
+export const CHANNEL_WORDS = 128;
+
+/** One side of a channel, as the agent that owns it sees it. */
+export interface Side {
+  readonly domain: Domain;
+  readonly words: Int32Array;
+  readonly ring: Ring;
+  readonly base: number;
+  /** Index of the word with the id of the agent that owns the other side; 0: nobody yet. */
+  readonly peer: number;
+  /** This side's position: nobody else changes it. */
+  own: number;
+  /** The other side's position when last seen; it can only be further on. */
+  seen: number;
+  /** Of the record at a reader's position: how many of its messages were taken. */
+  index: number;
+  /** The count of deaths up to which the peer is known to live. */
+  deaths: number;
+}
+
+/** The writing side. */
+export function writerOf(
+  domain: Domain,
+  words: Int32Array,
+  ring: Ring,
+  base: number,
+  peer: number,
+): Side {
+  const own = Atomics.load(words, base + TAIL);
+  const seen = Atomics.load(words, base + HEAD);
+  return { domain, words, ring, base, peer, own, seen, index: 0, deaths: -1 };
+}
+
+/** The reading side. */
+export function readerOf(
+  domain: Domain,
+  words: Int32Array,
+  ring: Ring,
+  base: number,
+  peer: number,
+): Side {
+  const own = Atomics.load(words, base + HEAD);
+  const seen = Atomics.load(words, base + TAIL);
+  // Written before this agent became the owner.
+  const index = words[base + INDEX]!;
+  return { domain, words, ring, base, peer, own, seen, index, deaths: -1 };
+}
+
+// -- Writer ------------------------------------------------------------------------------------
+
+/** Whether `need` words are free. */
+export function hasRoom(writer: Side, need: number): boolean {
+  return need <= writer.ring.mask + 1 - ((writer.own - writer.seen) | 0) || room(writer) >= need;
+}
+
+/** How many words are free, looked up anew. */
+export function room(writer: Side): number {
+  writer.seen = Atomics.load(writer.words, writer.base + HEAD);
+  return writer.ring.mask + 1 - ((writer.own - writer.seen) | 0);
+}
+
+/**
+ * Makes the `count` words written at the writer's position readable. Returns whether there is
+ * somebody to read them.
+ */
+export function publish(writer: Side, count: number): boolean {
+  const { words, base } = writer;
+  writer.own = (writer.own + count) | 0;
+  // Publishes: a reader that sees the new TAIL may read the records before it.
+  Atomics.store(words, base + TAIL, writer.own);
+  const news = Atomics.load(words, base + READER);
+  if (news !== 0) wakeSide(writer, READER, news);
+  return (news & GONE) === 0 && isPeerAlive(writer);
+}
+
+/** Asks to be woken when room was made. To be said before the last look. */
+export function wantRoom(writer: Side): void {
+  Atomics.or(writer.words, writer.base + WRITER, WANTS);
+}
+
+/** Whether nobody will ever read what is written now. */
+export function isReaderGone(writer: Side): boolean {
+  return (Atomics.load(writer.words, writer.base + READER) & GONE) !== 0 || !isPeerAlive(writer);
+}
+
+/** Ends the writing: what was published is still read. */
+export function closeWriter(writer: Side): void {
+  Atomics.or(writer.words, writer.base + WRITER, GONE);
+  wakePeer(writer);
+}
+
+// -- Reader ------------------------------------------------------------------------------------
+
+/** Whether a record is there. */
+export function hasRecord(reader: Side): boolean {
+  if (reader.seen !== reader.own) return true;
+  reader.seen = Atomics.load(reader.words, reader.base + TAIL);
+  return reader.seen !== reader.own;
+}
+
+/** Frees the `count` words read at the reader's position. */
+export function release(reader: Side, count: number): void {
+  const { words, base } = reader;
+  reader.own = (reader.own + count) | 0;
+  // Frees: a writer that sees the new HEAD may write over what was before it.
+  Atomics.store(words, base + HEAD, reader.own);
+  const news = Atomics.load(words, base + WRITER);
+  if (news !== 0) wakeSide(reader, WRITER, news);
+}
+
+/** Asks to be woken when something was written. To be said before the last look. */
+export function wantRecord(reader: Side): void {
+  Atomics.or(reader.words, reader.base + READER, WANTS);
+}
+
+/** Whether nothing more will be written; what is there must be looked for after this, once more. */
+export function isWriterGone(reader: Side): boolean {
+  return (Atomics.load(reader.words, reader.base + WRITER) & GONE) !== 0 || !isPeerAlive(reader);
+}
+
+/** Ends the reading: what is written is dropped. */
+export function closeReader(reader: Side): void {
+  Atomics.or(reader.words, reader.base + READER, GONE);
+  wakePeer(reader);
+}
+
+/** Index of the word that changes when there is news for the reader, for those who spin on it. */
+export function newsIndex(reader: Side): number {
+  return reader.base + TAIL;
+}
+
+/** Index of the word that changes when there is room for the writer, for those who spin on it. */
+export function roomIndex(writer: Side): number {
+  return writer.base + HEAD;
+}
+
+// -- Both --------------------------------------------------------------------------------------
+
+/** The other side has bits set: wakes it if it wants to be. */
+function wakeSide(side: Side, which: number, news: number): void {
+  if ((news & WANTS) === 0) return;
+  // Cleared first: if the other side sets it again meanwhile, it looks again after that.
+  Atomics.and(side.words, side.base + which, ~WANTS);
+  wakePeer(side);
+}
+
+function wakePeer(side: Side): void {
+  const owner = Atomics.load(side.words, side.peer);
+  if (owner !== 0) unpark(side.domain, owner);
+}
+
+/** Whether the owner of the other side has not ended, as far as anybody knows. */
+function isPeerAlive(side: Side): boolean {
+  const count = deaths(side.domain);
+  if (count === side.deaths) return true;
+  const owner = Atomics.load(side.words, side.peer);
+  if (owner !== 0 && !isAlive(side.domain, owner)) return false;
+  // Nobody yet: its future owner may be among the next dead.
+  if (owner !== 0) side.deaths = count;
+  return true;
+}
+
+/** Writes down what the owner of the reading side knows, for the agent that it gives it to. */
+export function leaveIndex(reader: Side): void {
+  reader.words[reader.base + INDEX] = reader.index;
+}

@@ -1,0 +1,447 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// The getting half of a queue, as one agent uses it: records are copied under the latch and become
+// messages after it.
+
+import { deaths } from "./_agent.ts";
+import { Call, Calls } from "./_calls.ts";
+import { ENDED, freeServed } from "./_line.ts";
+import { show } from "./_options.ts";
+import {
+  countIn,
+  FLOAT,
+  INT,
+  Lifted,
+  readElement,
+  readMessage,
+  readRunInto,
+  RUN,
+  type RunArray,
+  typeIn,
+} from "./_record.ts";
+import { readWord } from "./_ring.ts";
+import {
+  assignedTo,
+  attendPutters,
+  commitGet,
+  drawTicket,
+  enterGet,
+  exitGet,
+  gettable,
+  hasOffer,
+  indexOf,
+  isClosed,
+  isOffered,
+  ITEM,
+  leave,
+  lineUp,
+  NEWS,
+  nextOf,
+  offerOf,
+  orphanOf,
+  passAssigned,
+  placeState,
+  serveGets,
+  spinForPut,
+  type Store,
+  TOLD,
+  useAssigned,
+  useOffer,
+} from "./_store.ts";
+import type { Waiter } from "./_wait.ts";
+import { ClosedError } from "./errors.ts";
+
+/** Nothing is there yet. */
+export const EMPTY: unique symbol = Symbol("empty");
+/** Nothing will be there any more. */
+export const END: unique symbol = Symbol("end");
+
+/** What was copied under a latch that this agent holds; empty at all other times. */
+const lifted = new Lifted();
+
+export class Getting {
+  readonly store: Store;
+  readonly calls: Calls;
+  readonly overflow: SharedArrayBuffer;
+  readonly #waiting = new Set<GetCall>();
+
+  constructor(store: Store, overflow: SharedArrayBuffer) {
+    this.store = store;
+    this.overflow = overflow;
+    this.calls = new Calls(store.domain, () => this.#lineUp());
+  }
+
+  /** The next item, `EMPTY` or `END`. */
+  tryGet(): unknown {
+    if (!this.calls.isEmpty) return EMPTY;
+    const { store } = this;
+    let number: unknown;
+    enterGet(store);
+    // Damaged storage throws, and must not leave the latch behind.
+    try {
+      if (gettable(store) === 0 || orphanOf(store) >= 0) {
+        if (!liftOne(this, -1)) return isClosed(store) ? END : EMPTY;
+      } else {
+        const position = nextOf(store);
+        const header = readWord(store.ring, position);
+        const type = typeIn(header);
+        if (type === INT || type === FLOAT) number = readMessage(store.ring, position, header);
+        else lifted.add(store.ring, position, indexOf(store));
+        commitGet(store, header, 1);
+      }
+    } finally {
+      exitGet(store);
+    }
+    attendPutters(store);
+    return number === undefined ? lifted.shift() : number;
+  }
+
+  getCall(): OneCall {
+    return new OneCall(this);
+  }
+
+  getManyCall(max: number): ManyCall {
+    return new ManyCall(this, max);
+  }
+
+  getManyIntoCall(target: RunArray): IntoCall {
+    return new IntoCall(this, target);
+  }
+
+  /** A wait for something to get, or the end, that gets nothing. */
+  news(): Waiter {
+    return new News(this.store);
+  }
+
+  /** Whether there is something to get, or the end. */
+  isNews(): boolean {
+    const { store } = this;
+    enterGet(store);
+    const isNews = gettable(store) > 0 || orphanOf(store) >= 0 || hasOffer(store) ||
+      isClosed(store);
+    exitGet(store);
+    return isNews;
+  }
+
+  /** Waits a little for news, as that is quicker than going to sleep. */
+  spin(): void {
+    if (this.calls.isEmpty) spinForPut(this.store);
+  }
+
+  add(call: GetCall): void {
+    this.#waiting.add(call);
+  }
+
+  forget(call: GetCall): void {
+    this.#waiting.delete(call);
+  }
+
+  liftAssigned(place: number): void {
+    const { position, index } = assignedTo(this.store, place);
+    lifted.add(this.store.ring, position, index);
+  }
+
+  liftOffer(): void {
+    const { length, type } = offerOf(this.store);
+    lifted.addBytes(type, new Uint8Array(this.overflow), length);
+  }
+
+  #lineUp(): void {
+    const { store } = this;
+    enterGet(store);
+    for (const call of this.#waiting) call.lineUp();
+    // What was put before this agent was in line woke nobody.
+    serveGets(store);
+    exitGet(store);
+  }
+}
+
+/** A call that gets something. */
+export abstract class GetCall extends Call {
+  protected readonly getting: Getting;
+  protected readonly store: Store;
+  #place = -1;
+  #ticket = 0;
+
+  constructor(getting: Getting) {
+    super(getting.calls);
+    this.getting = getting;
+    this.store = getting.store;
+    getting.add(this);
+  }
+
+  /** Takes a place in line unless it has one. Under the latch. */
+  lineUp(): void {
+    if (this.#place >= 0) return;
+    const { gets } = this.store;
+    if (this.#ticket === 0) this.#ticket = drawTicket(gets);
+    this.#place = lineUp(gets, this.#ticket, ITEM, 0);
+  }
+
+  /**
+   * Copies what a served place was assigned, or what is there for a newcomer, and more of it if it
+   * wants. Under the latch. Returns whether anything was.
+   */
+  protected abstract take(place: number): boolean;
+
+  /** Makes of the copies what the call returns. After the latch. */
+  protected abstract finish(): void;
+
+  protected step(): boolean {
+    const { store } = this;
+    const place = this.#place;
+    // Cheap and without the latch, as this is asked at every wake-up of the agent.
+    if (place >= 0 && placeState(store.gets, place) > 0 && !this.#mayBeMended()) return false;
+    enterGet(store);
+    try {
+      if (place >= 0 && placeState(store.gets, place) > 0) serveGets(store);
+      if (place >= 0 && placeState(store.gets, place) > 0) return false;
+      if (place >= 0 && placeState(store.gets, place) === ENDED) {
+        freeServed(store.gets, place);
+        this.#place = -1;
+        throw emptyQueue();
+      }
+      if (!this.take(place)) {
+        if (isClosed(store)) throw emptyQueue();
+        return false;
+      }
+      this.#place = -1;
+    } finally {
+      exitGet(store);
+    }
+    attendPutters(store);
+    this.getting.forget(this);
+    this.finish();
+    return true;
+  }
+
+  override fail(reason: unknown): void {
+    this.getting.forget(this);
+    super.fail(reason);
+  }
+
+  override withdraw(): boolean {
+    if (this.#place >= 0) {
+      const { store } = this;
+      enterGet(store);
+      const left = leave(store.gets, this.#place);
+      exitGet(store);
+      if (!left) return false;
+      this.#place = -1;
+    }
+    if (!super.withdraw()) return false;
+    this.getting.forget(this);
+    return true;
+  }
+
+  /** Lets the next one have what this place was assigned. Under the latch. */
+  protected passOn(place: number): void {
+    if (place < 0) return;
+    passAssigned(this.store, place);
+    this.#place = -1;
+  }
+
+  #mayBeMended(): boolean {
+    return deaths(this.store.domain) !== this.#deaths && (this.#deaths = deaths(this.store.domain)) >= 0;
+  }
+
+  #deaths = -1;
+}
+
+/** Copies one item: what the place was assigned, or what is there for a newcomer. */
+function liftOne(getting: Getting, place: number): boolean {
+  const { store } = getting;
+  if (place >= 0 && isOffered(store, place)) {
+    getting.liftOffer();
+    useOffer(store, place);
+    return true;
+  }
+  const assigned = place >= 0 ? place : gettable(store) >= 0 ? orphanOf(store) : -1;
+  if (assigned >= 0) {
+    getting.liftAssigned(assigned);
+    useAssigned(store, assigned);
+    return true;
+  }
+  if (gettable(store) > 0) {
+    const position = nextOf(store);
+    lifted.add(store.ring, position, indexOf(store));
+    commitGet(store, readWord(store.ring, position), 1);
+    return true;
+  }
+  if (!hasOffer(store)) return false;
+  getting.liftOffer();
+  useOffer(store, -1);
+  return true;
+}
+
+/** A call that gets one item. */
+export class OneCall extends GetCall {
+  value: unknown = EMPTY;
+
+  protected take(place: number): boolean {
+    return liftOne(this.getting, place);
+  }
+
+  protected finish(): void {
+    this.value = lifted.shift();
+  }
+}
+
+/** A call that gets up to `max` items. */
+export class ManyCall extends GetCall {
+  readonly values: unknown[] = [];
+  readonly #max: number;
+
+  constructor(getting: Getting, max: number) {
+    super(getting);
+    this.#max = max;
+  }
+
+  override get isPartial(): boolean {
+    return this.values.length > 0;
+  }
+
+  protected take(place: number): boolean {
+    if (!liftOne(this.getting, place)) return false;
+    while (lifted.count < this.#max && liftOne(this.getting, -1));
+    return true;
+  }
+
+  protected finish(): void {
+    let error: { reason: unknown } | undefined;
+    while (lifted.count > 0) {
+      try {
+        this.values.push(lifted.shift());
+      } catch (reason) {
+        error ??= { reason };
+      }
+    }
+    if (error !== undefined && this.values.length === 0) throw error.reason;
+  }
+}
+
+/** A call that fills an array with numbers. */
+export class IntoCall extends GetCall {
+  count = 0;
+  readonly #target: RunArray;
+  readonly #wanted: string;
+
+  constructor(getting: Getting, target: RunArray) {
+    super(getting);
+    this.#target = target;
+    this.#wanted = typeof target[0];
+  }
+
+  protected take(place: number): boolean {
+    const { store } = this;
+    const assigned = place >= 0 ? place : gettable(store) >= 0 ? orphanOf(store) : -1;
+    if (assigned >= 0) {
+      const { position, index } = isOffered(store, assigned)
+        ? { position: -1, index: 0 }
+        : assignedTo(store, assigned);
+      const value = isOffered(store, assigned) ? undefined : this.#valueAt(position, index);
+      if (!this.#accept(value)) {
+        this.passOn(place);
+        this.#refuse(value);
+      }
+      useAssigned(store, assigned);
+    }
+    while (this.count < this.#target.length && orphanOf(store) < 0 && gettable(store) > 0) {
+      if (!this.#takeNext()) break;
+    }
+    if (this.count === 0 && hasOffer(store)) this.#refuse(undefined);
+    return this.count > 0;
+  }
+
+  protected finish(): void {}
+
+  #takeNext(): boolean {
+    const { store } = this;
+    const target = this.#target;
+    const position = nextOf(store);
+    const header = readWord(store.ring, position);
+    const type = typeIn(header);
+    const index = indexOf(store);
+    if (type >= RUN) {
+      const count = Math.min(countIn(store.ring, header) - index, target.length - this.count);
+      if (readRunInto(store.ring, position, type, index, target, this.count, count)) {
+        this.count += count;
+        commitGet(store, header, count);
+        return true;
+      }
+    }
+    const value = this.#valueAt(position, index);
+    if (!this.#accept(value)) {
+      if (this.count === 0) this.#refuse(value);
+      return false;
+    }
+    commitGet(store, header, 1);
+    return true;
+  }
+
+  #valueAt(position: number, index: number): unknown {
+    const { ring } = this.store;
+    const header = readWord(ring, position);
+    const type = typeIn(header);
+    return type >= RUN
+      ? readElement(ring, position, type, index)
+      : readMessage(ring, position, header);
+  }
+
+  #accept(value: unknown): boolean {
+    const type: string = typeof value;
+    if (type !== this.#wanted) return false;
+    this.#target[this.count++] = value as number;
+    return true;
+  }
+
+  #refuse(value: unknown): never {
+    throw new TypeError(
+      `Cannot get into the target as the next item must be a ${this.#wanted}: it is ${show(value)}`,
+    );
+  }
+}
+
+/** A wait for something to get, or the end: it stands in line, but takes nothing. */
+class News implements Waiter {
+  readonly #store: Store;
+  #place = -1;
+  #isOver = false;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  poll(): boolean {
+    const store = this.#store;
+    if (this.#isOver) return true;
+    if (this.#place < 0) {
+      enterGet(store);
+      this.#place = lineUp(store.gets, drawTicket(store.gets), NEWS, 0);
+      exitGet(store);
+    }
+    enterGet(store);
+    serveGets(store);
+    const state = this.#place < 0 ? 1 : placeState(store.gets, this.#place);
+    if (state === TOLD || state === ENDED) {
+      freeServed(store.gets, this.#place);
+      this.#isOver = true;
+    }
+    exitGet(store);
+    return this.#isOver;
+  }
+
+  withdraw(): boolean {
+    const store = this.#store;
+    if (this.#isOver) return false;
+    enterGet(store);
+    if (this.#place >= 0 && !leave(store.gets, this.#place)) freeServed(store.gets, this.#place);
+    exitGet(store);
+    return true;
+  }
+}
+
+/** The error of a call that can get nothing any more. */
+export function emptyQueue(): ClosedError {
+  return new ClosedError("Cannot get from a closed Queue: nothing is left in it");
+}

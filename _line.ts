@@ -1,0 +1,221 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// A line: who waits at a primitive, in the order of arrival. Every place in the line is one word that
+// its waiter alone polls and that whoever serves it sets; a waiter is served in the very moment in
+// which its word says so. An agent with several calls pending has a place for each.
+//
+// All functions here are for the holder of the primitive's latch, with the exceptions named. What
+// they wake is woken by `flushWakes` once the latch is free.
+//
+// Word layout, in Int32 units from `base`.
+//
+//   0 TICKET | 1 WAITING | 2 TOP | 16 PLACE[96] | OWNER[96] | NEED[96] | NOTE[96] | INDEX[96]
+//
+// Place p < 64 belongs to the agent in slot p, so that every agent always finds one; the others go
+// to whoever has more than one call pending.
+
+import { type Domain, isAlive, MAX_AGENTS, slotOf, topSlot, wakeLater } from "./_agent.ts";
+
+const TICKET = 0; // the last ticket drawn, 0..2^30 - 1. Under the latch
+const WAITING = 1; // how many places hold a ticket. Written under the latch, read by anyone
+const TOP = 2; // one more than the highest extra place ever used. Under the latch
+const PLACES = MAX_AGENTS + 32;
+const PLACE = 16; // 0 free, ticket > 0 waiting, or one of the marks below. Atomic: its waiter polls it
+const OWNER = PLACE + PLACES; // id of the agent whose place it is. Under the latch
+const NEED = OWNER + PLACES; // what the waiter asks for; the primitive says what that means. Under the latch
+const NOTE = NEED + PLACES; // what the primitive wants to remember with it. Under the latch
+const INDEX = NOTE + PLACES; // likewise
+
+/** How many words a line takes. */
+export const LINE_WORDS = INDEX + PLACES;
+
+/** The waiter was served; the primitive says what it got. */
+export const GRANTED = -1;
+/** The wait is over for another reason: what was waited for cannot come any more. */
+export const ENDED = -2;
+
+const TICKET_BITS = 30;
+const TICKET_MASK = (1 << TICKET_BITS) - 1;
+
+/** A line within a primitive's memory, as one agent sees it. */
+export interface Line {
+  readonly domain: Domain;
+  readonly words: Int32Array;
+  readonly base: number;
+}
+
+/** How many wait unserved. Anyone may ask at any time. */
+export function waiting(line: Line): number {
+  return Atomics.load(line.words, line.base + WAITING);
+}
+
+/** The state of a place. Its owner may ask at any time. */
+export function placeState(line: Line, place: number): number {
+  return Atomics.load(line.words, line.base + PLACE + place);
+}
+
+/** A ticket for a call of this agent that arrives now. */
+export function drawTicket(line: Line): number {
+  const { words, base } = line;
+  // Never 0, which would look like a free place.
+  const ticket = ((words[base + TICKET]! + 1) & TICKET_MASK) || 1;
+  words[base + TICKET] = ticket;
+  return ticket;
+}
+
+/**
+ * Lines up with a ticket drawn before. Returns the place, or -1 when this agent has a place already
+ * and all extra ones are taken: it tries again when one of its own calls is through.
+ */
+export function lineUp(line: Line, ticket: number, need: number, note: number): number {
+  const { domain, words, base } = line;
+  const place = freePlace(line);
+  if (place < 0) return -1;
+  words[base + OWNER + place] = domain.id;
+  words[base + NEED + place] = need;
+  words[base + NOTE + place] = note;
+  // Last, so that a place that counts is complete even if this agent dies here.
+  Atomics.store(words, base + PLACE + place, ticket);
+  Atomics.add(words, base + WAITING, 1);
+  return place;
+}
+
+/** Gives a served place back. Its owner may do so without the latch. */
+export function freeServed(line: Line, place: number): void {
+  Atomics.store(line.words, line.base + PLACE + place, 0);
+}
+
+/** Leaves the line. Returns `false`, and changes nothing, if the place was served before. */
+export function leave(line: Line, place: number): boolean {
+  if (placeState(line, place) <= 0) return false;
+  Atomics.store(line.words, line.base + PLACE + place, 0);
+  Atomics.sub(line.words, line.base + WAITING, 1);
+  return true;
+}
+
+/** The place that has waited longest, or -1. */
+export function oldest(line: Line): number {
+  const { words, base } = line;
+  if (Atomics.load(words, base + WAITING) === 0) return -1;
+  let found = -1;
+  let first = 0;
+  const own = topSlot(line.domain);
+  const end = MAX_AGENTS + words[base + TOP]!;
+  for (let place = 0; place < end; place = nextPlace(place, own)) {
+    const ticket = Atomics.load(words, base + PLACE + place);
+    if (ticket > 0 && (found < 0 || isBefore(ticket, first))) {
+      found = place;
+      first = ticket;
+    }
+  }
+  return found;
+}
+
+/** Serves a waiting place: from now on its owner has what `mark` says. */
+export function serve(line: Line, place: number, mark: number): void {
+  const { domain, words, base } = line;
+  Atomics.store(words, base + PLACE + place, mark);
+  Atomics.sub(words, base + WAITING, 1);
+  wakeLater(domain, words[base + OWNER + place]!);
+}
+
+/** Serves everyone with the same mark. */
+export function serveAll(line: Line, mark: number): void {
+  for (let place = oldest(line); place >= 0; place = oldest(line)) serve(line, place, mark);
+}
+
+/** The id of the agent whose place it is. */
+export function ownerOf(line: Line, place: number): number {
+  return line.words[line.base + OWNER + place]!;
+}
+
+/** What the place asks for. */
+export function needOf(line: Line, place: number): number {
+  return line.words[line.base + NEED + place]!;
+}
+
+/** What the primitive noted with the place. */
+export function noteOf(line: Line, place: number): number {
+  return line.words[line.base + NOTE + place]!;
+}
+
+/** The other thing that it noted. */
+export function indexOf(line: Line, place: number): number {
+  return line.words[line.base + INDEX + place]!;
+}
+
+/** Notes two things with a place. */
+export function setNotes(line: Line, place: number, note: number, index: number): void {
+  line.words[line.base + NOTE + place] = note;
+  line.words[line.base + INDEX + place] = index;
+}
+
+/** Puts a served place back in line, with the ticket that it had. */
+export function lineUpAgain(line: Line, place: number, ticket: number, need: number): void {
+  const { words, base } = line;
+  words[base + NEED + place] = need;
+  Atomics.store(words, base + PLACE + place, ticket);
+  Atomics.add(words, base + WAITING, 1);
+}
+
+/** Changes the mark of a served place. */
+export function remark(line: Line, place: number, mark: number): void {
+  Atomics.store(line.words, line.base + PLACE + place, mark);
+}
+
+/** One more than the highest place that may be taken, for loops over all places. */
+export function placesEnd(line: Line): number {
+  return MAX_AGENTS + line.words[line.base + TOP]!;
+}
+
+/** The place after this one in such a loop, which skips what was never used. */
+export function nextPlace(place: number, own: number): number {
+  return place + 1 === own ? MAX_AGENTS : place + 1;
+}
+
+/**
+ * The first place of a dead agent that was served but never used, after `place`; -1 if there is
+ * none. The primitive takes back what was granted, then frees the place.
+ */
+export function nextUnused(line: Line, after: number): number {
+  const { domain, words, base } = line;
+  const end = placesEnd(line);
+  for (let place = after + 1; place < end; place++) {
+    if (
+      Atomics.load(words, base + PLACE + place) < 0 &&
+      !isAlive(domain, words[base + OWNER + place]!)
+    ) return place;
+  }
+  return -1;
+}
+
+/** Removes the dead who were still waiting, and counts anew: right after a holder died in the latch. */
+export function dropDeadWaiters(line: Line): void {
+  const { domain, words, base } = line;
+  const end = placesEnd(line);
+  let count = 0;
+  for (let place = 0; place < end; place++) {
+    if (Atomics.load(words, base + PLACE + place) <= 0) continue;
+    if (isAlive(domain, words[base + OWNER + place]!)) count++;
+    else Atomics.store(words, base + PLACE + place, 0);
+  }
+  Atomics.store(words, base + WAITING, count);
+}
+
+function freePlace(line: Line): number {
+  const { domain, words, base } = line;
+  const own = slotOf(domain.id);
+  if (Atomics.load(words, base + PLACE + own) === 0) return own;
+  for (let place = MAX_AGENTS; place < PLACES; place++) {
+    if (Atomics.load(words, base + PLACE + place) !== 0) continue;
+    const extra = place - MAX_AGENTS;
+    if (words[base + TOP]! <= extra) words[base + TOP] = extra + 1;
+    return place;
+  }
+  return -1;
+}
+
+/** Whether ticket `a` was drawn before `b`, across the wrap at 2^30. */
+function isBefore(a: number, b: number): boolean {
+  return ((a - b) << (32 - TICKET_BITS)) < 0;
+}

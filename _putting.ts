@@ -1,0 +1,513 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// The putting half of a queue, as one agent uses it: messages become records, records wait for room
+// in line. User code runs while values are encoded, so never under a latch.
+
+import { Call, Calls } from "./_calls.ts";
+import { freeServed, GRANTED } from "./_line.ts";
+import {
+  elementSize,
+  keep,
+  MAX_PAYLOAD,
+  newPacket,
+  pack,
+  type Packet,
+  packetWords,
+  type RunArray,
+  runType,
+  writePacket,
+  writeRun,
+} from "./_record.ts";
+import { copyIn, type Ring, wordsFor } from "./_ring.ts";
+import {
+  ACCEPTANCE,
+  attendGetters,
+  canPut,
+  commitPut,
+  drawTicket,
+  enterPut,
+  exitPut,
+  isClosed,
+  leave,
+  limitsOf,
+  lineUp,
+  openOffer,
+  placeState,
+  refreshPuts,
+  servePuts,
+  spareItems,
+  spareWords,
+  type Store,
+  tailOf,
+  TURN,
+  useReserved,
+  withdrawOffer,
+} from "./_store.ts";
+import { ClosedError } from "./errors.ts";
+
+/** Only within one call that runs no user code. */
+const packet = newPacket();
+
+/** Items of an array that are committed together at the most, and words that they may take. */
+const BATCH = 64;
+const STAGE_WORDS = 1 << 12;
+
+export class Putting {
+  readonly store: Store;
+  readonly calls: Calls;
+  readonly overflow: SharedArrayBuffer;
+  /** The calls that wait, in their order. */
+  readonly #waiting = new Set<PutCall>();
+
+  constructor(store: Store, overflow: SharedArrayBuffer) {
+    this.store = store;
+    this.overflow = overflow;
+    this.calls = new Calls(store.domain, () => this.#lineUp());
+  }
+
+  /** Puts the value if no call waits and there is room. */
+  tryPut(value: unknown): boolean {
+    pack(packet, value);
+    if (!this.calls.isEmpty) return false;
+    const { store } = this;
+    const words = packetWords(packet);
+    enterPut(store);
+    const closed = isClosed(store);
+    const fits = !closed && canPut(store, words);
+    if (fits) {
+      writePacket(store.ring, tailOf(store), packet);
+      commitPut(store, words, 1);
+    }
+    exitPut(store);
+    if (fits) attendGetters(store);
+    else if (closed) throw closedQueue(value);
+    return fits;
+  }
+
+  /** Whether the item that could not be put just now is larger than the whole storage. */
+  isTooLarge(): boolean {
+    return needOf(packet, this.store) === TURN;
+  }
+
+  /** A call that puts what the last try could not. */
+  putCall(value: unknown): PutCall {
+    return new PutCall(this, new SingleSource(value, keep(packet), this.store));
+  }
+
+  putManyCall(values: Iterable<unknown> | RunArray): PutCall {
+    const type = runType(values);
+    return new PutCall(
+      this,
+      type === undefined
+        ? new IterableSource(values as Iterable<unknown>, this.store)
+        : new RunSource(values as RunArray, type, this.store),
+    );
+  }
+
+  /** Remembers a call that waits, in the order of the calls. */
+  add(call: PutCall): void {
+    this.#waiting.add(call);
+  }
+
+  forget(call: PutCall): void {
+    this.#waiting.delete(call);
+  }
+
+  #lineUp(): void {
+    const { store } = this;
+    enterPut(store);
+    for (const call of this.#waiting) {
+      call.lineUp();
+      // What it will need next is not known: those behind it may not be served before.
+      if (call.needsMore) break;
+    }
+    servePuts(store);
+    exitPut(store);
+  }
+}
+
+/** What a call has to put, record by record. */
+interface Source {
+  /** Whether there may be another record after the next one. */
+  readonly isMany: boolean;
+  /** Words of the next record, `TURN` if it is larger than the ring. */
+  readonly need: number;
+  /** The next item, for the error if it cannot be put. */
+  readonly value: unknown;
+  /** Makes the next record. `false`: there is none. May run user code. */
+  prepare(): boolean;
+  /** Writes records, the first of which fits, and returns how many items that were. Under the latch. */
+  write(store: Store): number;
+  /** The next item, larger than the ring, which is done with by this. */
+  takeLarge(): Packet;
+  /** Ends it early. */
+  stop(): void;
+}
+
+/** A call that puts something. */
+export class PutCall extends Call {
+  /** Items that went through. */
+  count = 0;
+  readonly #putting: Putting;
+  readonly #store: Store;
+  readonly #source: Source;
+  #place = -1;
+  #ticket = 0;
+  /** Whether the next item lies in the overflow memory, for somebody to take. */
+  #isOffered = false;
+
+  constructor(putting: Putting, source: Source) {
+    super(putting.calls);
+    this.#putting = putting;
+    this.#store = putting.store;
+    this.#source = source;
+    putting.add(this);
+  }
+
+  override get isPartial(): boolean {
+    return this.#source.isMany && this.count > 0;
+  }
+
+  /** Whether it needs something again after what it waits for. */
+  get needsMore(): boolean {
+    return this.#source.isMany || this.#source.need === TURN;
+  }
+
+  /** Takes a place in line unless it has one. Under the latch. */
+  lineUp(): void {
+    if (this.#place >= 0) return;
+    const { puts } = this.#store;
+    if (this.#ticket === 0) this.#ticket = drawTicket(puts);
+    const need = this.#isOffered ? ACCEPTANCE : this.#source.need;
+    this.#place = lineUp(puts, this.#ticket, need, 0);
+  }
+
+  protected step(): boolean {
+    const source = this.#source;
+    const store = this.#store;
+    for (;;) {
+      if (this.#isOffered) {
+        if (!this.#isAccepted()) return false;
+        this.count++;
+        this.#isOffered = false;
+      }
+      if (!source.prepare()) return this.#end();
+      enterPut(store);
+      if (isClosed(store)) {
+        this.#leaveLine();
+        exitPut(store);
+        source.stop();
+        if (this.isPartial) return this.#end();
+        throw closedQueue(source.value);
+      }
+      if (!this.#mayPut()) {
+        exitPut(store);
+        return false;
+      }
+      if (source.need === TURN) this.#offer();
+      else this.count += source.write(store);
+      exitPut(store);
+      attendGetters(store);
+    }
+  }
+
+  override fail(reason: unknown): void {
+    this.#end();
+    super.fail(reason);
+  }
+
+  override withdraw(): boolean {
+    if (this.#place >= 0) {
+      const store = this.#store;
+      enterPut(store);
+      const left = leave(store.puts, this.#place);
+      // Those behind it may need less.
+      if (left) servePuts(store);
+      exitPut(store);
+      if (!left) return false;
+      this.#place = -1;
+    }
+    if (this.#isOffered) {
+      // Too late: it counts as put.
+      if (!withdrawOffer(this.#store)) return false;
+      this.#isOffered = false;
+      refreshPuts(this.#store);
+    }
+    if (!super.withdraw()) return false;
+    this.#source.stop();
+    this.#end();
+    return true;
+  }
+
+  /** Whether there is room for the next record; if so, it has to be used. Under the latch. */
+  #mayPut(): boolean {
+    const store = this.#store;
+    if (this.#place < 0) return canPut(store, this.#source.need);
+    if (placeState(store.puts, this.#place) > 0) servePuts(store);
+    if (placeState(store.puts, this.#place) > 0) return false;
+    useReserved(store, this.#place);
+    this.#place = -1;
+    return true;
+  }
+
+  /** Offers the next item to whoever takes it first. Under the latch. */
+  #offer(): void {
+    const { type, length, bytes } = this.#source.takeLarge();
+    const { overflow } = this.#putting;
+    if (overflow.byteLength < length) overflow.grow(length);
+    new Uint8Array(overflow).set(bytes.subarray(0, length));
+    openOffer(this.#store, type, length);
+    this.#isOffered = true;
+    this.lineUp();
+  }
+
+  /** Whether somebody has the offer. Throws if the queue was closed before. */
+  #isAccepted(): boolean {
+    const store = this.#store;
+    // Withdrawn from the line, but not from the getter who has it.
+    if (this.#place < 0) return true;
+    enterPut(store);
+    if (placeState(store.puts, this.#place) > 0) servePuts(store);
+    const isServed = placeState(store.puts, this.#place) <= 0;
+    if (isServed) this.#leaveLine();
+    exitPut(store);
+    if (!isServed) return false;
+    if (!isClosed(store) || !withdrawOffer(store)) return true;
+    throw closedQueue(this.#source.value);
+  }
+
+  /** Gives up its place, whatever its state. Under the latch. */
+  #leaveLine(): void {
+    const { puts } = this.#store;
+    if (this.#place < 0) return;
+    if (!leave(puts, this.#place)) {
+      if (placeState(puts, this.#place) === GRANTED && !this.#isOffered) {
+        useReserved(this.#store, this.#place);
+      } else {
+        freeServed(puts, this.#place);
+      }
+    }
+    this.#place = -1;
+  }
+
+  #end(): true {
+    this.#putting.forget(this);
+    return true;
+  }
+}
+
+/** One value. */
+class SingleSource implements Source {
+  readonly isMany = false;
+  readonly need: number;
+  readonly value: unknown;
+  readonly #packet: Packet;
+  #isDone = false;
+
+  constructor(value: unknown, kept: Packet, store: Store) {
+    this.value = value;
+    this.need = needOf(kept, store);
+    this.#packet = kept;
+  }
+
+  prepare(): boolean {
+    return !this.#isDone;
+  }
+
+  write(store: Store): number {
+    writePacket(store.ring, tailOf(store), this.#packet);
+    commitPut(store, packetWords(this.#packet), 1);
+    this.#isDone = true;
+    return 1;
+  }
+
+  takeLarge(): Packet {
+    this.#isDone = true;
+    return this.#packet;
+  }
+
+  stop(): void {}
+}
+
+/** The items of an iterable: several records at a time if they come from an array. */
+class IterableSource implements Source {
+  readonly isMany = true;
+  readonly #iterator: Iterator<unknown>;
+  readonly #store: Store;
+  readonly #batch: number;
+  /** Records that were made and not written, one after the other. */
+  #stage: Ring | undefined;
+  readonly #lengths: number[] = [];
+  readonly #values: unknown[] = [];
+  #staged = 0;
+  /** An item that is larger than the stage. */
+  #large: Packet | undefined;
+  #isAtEnd = false;
+  #error: { reason: unknown } | undefined;
+
+  constructor(values: Iterable<unknown>, store: Store) {
+    this.#batch = Array.isArray(values) ? BATCH : 1;
+    this.#store = store;
+    this.#iterator = values[Symbol.iterator]();
+  }
+
+  get need(): number {
+    if (this.#lengths.length > 0) return this.#lengths[0]!;
+    return this.#large === undefined ? 1 : needOf(this.#large, this.#store);
+  }
+
+  get value(): unknown {
+    return this.#values[0];
+  }
+
+  prepare(): boolean {
+    if (this.#lengths.length > 0 || this.#large !== undefined) return true;
+    if (this.#error !== undefined) throw this.#error.reason;
+    this.#staged = 0;
+    while (!this.#isAtEnd && this.#lengths.length < this.#batch) {
+      try {
+        const next = this.#iterator.next();
+        if (next.done) {
+          this.#isAtEnd = true;
+          break;
+        }
+        this.#values.push(next.value);
+        pack(packet, next.value);
+      } catch (error) {
+        // Those before it go through first.
+        this.#isAtEnd = true;
+        this.#error = { reason: error };
+        this.#iterator.return?.();
+        break;
+      }
+      const words = packetWords(packet);
+      if (this.#staged + words > STAGE_WORDS) {
+        this.#large = keep(packet);
+        break;
+      }
+      this.#stage ??= privateRing(STAGE_WORDS);
+      writePacket(this.#stage, this.#staged, packet);
+      this.#staged += words;
+      this.#lengths.push(words);
+      // Encoding objects may run user code, which should find those before sent.
+      if (typeof this.#values.at(-1) === "object") break;
+    }
+    if (this.#lengths.length > 0 || this.#large !== undefined) return true;
+    if (this.#error !== undefined) throw (this.#error as { reason: unknown }).reason;
+    return false;
+  }
+
+  write(store: Store): number {
+    if (this.#lengths.length === 0) {
+      writePacket(store.ring, tailOf(store), this.#large!);
+      commitPut(store, packetWords(this.#large!), 1);
+      this.#large = undefined;
+      this.#values.shift();
+      return 1;
+    }
+    const lengths = this.#lengths;
+    let count = 1;
+    let words = lengths[0]!;
+    const rest = lengths.reduce((sum, length) => sum + length, 0);
+    if (lengths.length > 1 && canPut(store, words)) {
+      const most = Math.min(spareItems(store), lengths.length);
+      const room = spareWords(store);
+      while (count < most && words + lengths[count]! <= room) words += lengths[count++]!;
+    }
+    copyIn(store.ring, tailOf(store), this.#stage!, this.#staged - rest, words);
+    commitPut(store, words, count);
+    lengths.splice(0, count);
+    this.#values.splice(0, count);
+    return count;
+  }
+
+  takeLarge(): Packet {
+    const large = this.#large!;
+    this.#large = undefined;
+    this.#values.shift();
+    return large;
+  }
+
+  stop(): void {
+    if (this.#isAtEnd) return;
+    this.#isAtEnd = true;
+    this.#iterator.return?.();
+  }
+}
+
+/** The elements of a typed array: as many in one record as there is room for. */
+class RunSource implements Source {
+  readonly isMany = true;
+  readonly #values: RunArray;
+  readonly #type: number;
+  readonly #size: number;
+  readonly #store: Store;
+  readonly #isLimited: boolean;
+  #done = 0;
+
+  constructor(values: RunArray, type: number, store: Store) {
+    this.#values = values;
+    this.#type = type;
+    this.#size = elementSize(type);
+    this.#store = store;
+    this.#isLimited = limitsOf(store.words).maxItems > 0;
+  }
+
+  get need(): number {
+    // Not for each freed word: a quarter of the ring, or what is left. One item if those are counted.
+    const left = wordsFor((this.#values.length - this.#done) * this.#size);
+    const least = this.#isLimited ? 2 : (this.#store.ring.mask + 1) >> 2;
+    return 1 + Math.max(wordsFor(this.#size), Math.min(left, least));
+  }
+
+  get value(): unknown {
+    return this.#values[this.#done];
+  }
+
+  prepare(): boolean {
+    return this.#done < this.#values.length;
+  }
+
+  write(store: Store): number {
+    const first = this.need;
+    let words = first;
+    let items = 1;
+    if (!this.#isLimited) items = Infinity;
+    if (canPut(store, first)) {
+      words = Math.max(first, spareWords(store));
+      items = Math.max(1, spareItems(store));
+    }
+    const bytes = Math.min((words - 1) * 4, MAX_PAYLOAD, store.ring.mask * 4);
+    const count = Math.min(
+      this.#values.length - this.#done,
+      Math.floor(bytes / this.#size),
+      items,
+    );
+    writeRun(store.ring, tailOf(store), this.#type, this.#values, this.#done, count);
+    commitPut(store, 1 + wordsFor(count * this.#size), count);
+    this.#done += count;
+    return count;
+  }
+
+  takeLarge(): Packet {
+    throw new TypeError("Cannot put an element: it is no packet");
+  }
+
+  stop(): void {}
+}
+
+/** Words of the packet's record, `TURN` if the ring cannot hold it. */
+function needOf(packet: Packet, store: Store): number {
+  const words = packetWords(packet);
+  return words > store.ring.mask + 1 || packet.length > MAX_PAYLOAD ? TURN : words;
+}
+
+function privateRing(size: number): Ring {
+  const words = new Int32Array(size);
+  return { words, bytes: new Uint8Array(words.buffer), start: 0, mask: size - 1 };
+}
+
+/** The error of a call that puts into a closed queue. */
+export function closedQueue(value: unknown): ClosedError {
+  return new ClosedError("Cannot put into a closed Queue", { value });
+}

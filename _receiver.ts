@@ -1,0 +1,394 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// The receiving half of a pipe's end: records become messages, pieces are gathered.
+
+import { decode } from "./_codec.ts";
+import { Call, Calls } from "./_calls.ts";
+import {
+  closeReader,
+  hasRecord,
+  isWriterGone,
+  newsIndex,
+  release,
+  type Side,
+  wantRecord,
+} from "./_channel.ts";
+import { show } from "./_options.ts";
+import {
+  BYTES,
+  countIn,
+  FIRST,
+  FLOAT,
+  INT,
+  LAST_BYTES,
+  LAST_VALUE,
+  lengthIn,
+  readElement,
+  readInto,
+  readMessage,
+  readPayload,
+  readRunInto,
+  RUN,
+  type RunArray,
+  typeIn,
+  wordsOf,
+} from "./_record.ts";
+import { readWord } from "./_ring.ts";
+import { spinWhile } from "./_park.ts";
+import { waitAsync, type Waiter, waitSync } from "./_wait.ts";
+import { ClosedError } from "./errors.ts";
+
+/** Nothing is there yet. */
+export const EMPTY: unique symbol = Symbol("empty");
+
+export class Receiver {
+  readonly side: Side;
+  readonly calls: Calls;
+  /** What came of a message that is larger than the ring. */
+  readonly #pieces = new Pieces();
+
+  constructor(side: Side) {
+    this.side = side;
+    this.calls = new Calls(side.domain, () => wantRecord(side));
+  }
+
+  /** The next message if no call waits and one is there, else `EMPTY`. */
+  tryReceive(): unknown {
+    return this.calls.isEmpty ? this.take() : EMPTY;
+  }
+
+  /** Whether nothing more will come. */
+  isAtEnd(): boolean {
+    // In this order: what was sent before the end is still received.
+    return isWriterGone(this.side) && !this.isReady();
+  }
+
+  /** Whether there is something to take, be it the first piece of it. */
+  isReady(): boolean {
+    return this.#pieces.type !== 0 || hasRecord(this.side);
+  }
+
+  /** Whether a message is half received, so that the end cannot change hands. */
+  get isHalfway(): boolean {
+    return this.#pieces.length > 0 || this.#pieces.type !== 0;
+  }
+
+  receiveCall(): ValueCall {
+    return new ValueCall(this, () => this.take());
+  }
+
+  receiveManyCall(max: number): ManyCall {
+    return new ManyCall(this, max);
+  }
+
+  receiveManyIntoCall(target: RunArray): IntoCall {
+    return new IntoCall(this, target);
+  }
+
+  receiveBytesCall(): ValueCall {
+    return new ValueCall(this, () => this.takeBytes());
+  }
+
+  receiveBytesIntoCall(target: Uint8Array): ValueCall {
+    return new ValueCall(this, () => this.takeBytesInto(target));
+  }
+
+  /** Whether there is something to take, or the end, before the time is over. */
+  async poll(timeout: number, signal: AbortSignal | undefined): Promise<boolean> {
+    if (this.#isNews()) return true;
+    return timeout > 0 && await waitAsync(this.side.domain, this.news(), timeout, signal);
+  }
+
+  pollSync(timeout: number): boolean {
+    if (this.#isNews()) return true;
+    return timeout > 0 && waitSync(this.side.domain, this.news(), timeout, "poll");
+  }
+
+  /** A wait for something to take, or the end, that takes nothing and stands in nobody's way. */
+  news(): Waiter {
+    return {
+      poll: () => {
+        if (this.#isNews()) return true;
+        wantRecord(this.side);
+        return this.#isNews();
+      },
+      withdraw: () => true,
+    };
+  }
+
+  #isNews(): boolean {
+    return this.isReady() || isWriterGone(this.side);
+  }
+
+  /** Waits a little for news, as that is quicker than going to sleep. */
+  spin(): void {
+    if (this.calls.isEmpty) spinWhile(this.side.words, newsIndex(this.side), this.side.seen);
+  }
+
+  close(): void {
+    closeReader(this.side);
+  }
+
+  /** The next message, or `EMPTY`. A damaged one is dropped, if the caller can say so. */
+  take(mayDrop = true): unknown {
+    const type = this.#front();
+    if (type < 0) return EMPTY;
+    if (this.#pieces.type !== 0) return this.#pieces.take();
+    const { side } = this;
+    const header = readWord(side.ring, side.own);
+    if (type >= RUN) {
+      const element = readElement(side.ring, side.own, type, side.index);
+      this.#taken(header, 1);
+      return element;
+    }
+    let message: unknown;
+    try {
+      message = readMessage(side.ring, side.own, header);
+    } catch (error) {
+      // What is damaged stays so. A message that was too deep for this stack may fit another one.
+      if (mayDrop && error instanceof TypeError) release(side, wordsOf(side.ring, header));
+      throw error;
+    }
+    release(side, wordsOf(side.ring, header));
+    return message;
+  }
+
+  /** The next message as bytes, or `EMPTY`. Any other message stays. */
+  takeBytes(): Uint8Array | typeof EMPTY {
+    const type = this.#front();
+    if (type < 0) return EMPTY;
+    this.#checkBytes(type);
+    if (this.#pieces.type !== 0) return this.#pieces.take() as Uint8Array;
+    const { side } = this;
+    const header = readWord(side.ring, side.own);
+    const bytes = readPayload(side.ring, side.own, lengthIn(side.ring, header));
+    release(side, wordsOf(side.ring, header));
+    return bytes;
+  }
+
+  /** Copies the next message to the target and returns its length, or `EMPTY`. */
+  takeBytesInto(target: Uint8Array): number | typeof EMPTY {
+    const type = this.#front();
+    if (type < 0) return EMPTY;
+    this.#checkBytes(type);
+    const { side } = this;
+    const whole = this.#pieces.type !== 0;
+    const header = whole ? 0 : readWord(side.ring, side.own);
+    const length = whole ? this.#pieces.length : lengthIn(side.ring, header);
+    if (length > target.length) {
+      throw new RangeError(
+        `Cannot receive bytes into the target as the message has ${length} bytes: the target has ${target.length}`,
+      );
+    }
+    if (whole) {
+      target.set(this.#pieces.take() as Uint8Array);
+    } else {
+      readInto(side.ring, side.own, target, 0, length);
+      release(side, wordsOf(side.ring, header));
+    }
+    return length;
+  }
+
+  /** Up to `max` messages that are there. */
+  takeMany(max: number, into: unknown[]): void {
+    while (into.length < max) {
+      let message: unknown;
+      try {
+        message = this.take(into.length === 0);
+      } catch (error) {
+        // It stays in front, so that the next call reports it.
+        if (into.length === 0) throw error;
+        return;
+      }
+      if (message === EMPTY) return;
+      into.push(message);
+    }
+  }
+
+  /** Fills the target from `at` on with numbers that are there; returns where it stopped. */
+  takeInto(target: RunArray, at: number): number {
+    const { side } = this;
+    const wanted: string = typeof target[0];
+    while (at < target.length) {
+      const type = this.#front();
+      if (type < 0) return at;
+      if (this.#pieces.type !== 0) return notNumber(at, wanted, "another value");
+      const header = readWord(side.ring, side.own);
+      if (type >= RUN) {
+        const left = countIn(side.ring, header) - side.index;
+        const count = Math.min(left, target.length - at);
+        if (readRunInto(side.ring, side.own, type, side.index, target, at, count)) {
+          this.#taken(header, count);
+          at += count;
+          continue;
+        }
+        const element = readElement(side.ring, side.own, type, side.index);
+        if (!isOf(element, wanted)) return notNumber(at, wanted, show(element));
+        target[at++] = element;
+        this.#taken(header, 1);
+      } else {
+        const message = type === INT || type === FLOAT || type !== BYTES
+          ? readMessage(side.ring, side.own, header)
+          : undefined;
+        if (!isOf(message, wanted)) return notNumber(at, wanted, show(message));
+        target[at++] = message as number;
+        release(side, wordsOf(side.ring, header));
+      }
+    }
+    return at;
+  }
+
+  /** The type of the record in front, having gathered pieces on the way; -1: nothing whole is there. */
+  #front(): number {
+    const { side } = this;
+    const pieces = this.#pieces;
+    for (;;) {
+      if (pieces.type !== 0) return pieces.type === LAST_BYTES ? BYTES : 0;
+      if (!hasRecord(side)) return -1;
+      const header = readWord(side.ring, side.own);
+      const type = typeIn(header);
+      if (type < FIRST || type >= RUN) {
+        // The writer gave up the message that these pieces were of.
+        if (pieces.length > 0) pieces.clear();
+        return type;
+      }
+      const length = lengthIn(side.ring, header);
+      pieces.add(type, length, (target, at) => readInto(side.ring, side.own, target, at, length));
+      release(side, wordsOf(side.ring, header));
+    }
+  }
+
+  #taken(header: number, count: number): void {
+    const { side } = this;
+    side.index += count;
+    if (side.index < countIn(side.ring, header)) return;
+    side.index = 0;
+    release(side, wordsOf(side.ring, header));
+  }
+
+  #checkBytes(type: number): void {
+    if (type !== BYTES) {
+      throw new TypeError("Cannot receive bytes: the next message is of another kind");
+    }
+  }
+}
+
+function isOf(value: unknown, wanted: string): boolean {
+  const type: string = typeof value;
+  return type === wanted;
+}
+
+function notNumber(at: number, wanted: string, found: string): number {
+  // Only as the first: those before it went through.
+  if (at > 0) return at;
+  throw new TypeError(
+    `Cannot receive into the target as the next message must be a ${wanted}: it is ${found}`,
+  );
+}
+
+/** The pieces of one message, in private memory that grows with what has come. */
+class Pieces {
+  bytes = new Uint8Array(0);
+  length = 0;
+  /** LAST_VALUE or LAST_BYTES once all have come, 0 before. */
+  type = 0;
+
+  add(
+    type: number,
+    length: number,
+    copy: (target: Uint8Array, at: number) => void,
+  ): void {
+    if (type === FIRST) this.clear();
+    const end = this.length + length;
+    if (end > this.bytes.length) {
+      const grown = new Uint8Array(Math.max(end, this.bytes.length * 2));
+      grown.set(this.bytes.subarray(0, this.length));
+      this.bytes = grown;
+    }
+    copy(this.bytes, this.length);
+    this.length = end;
+    if (type === LAST_VALUE || type === LAST_BYTES) this.type = type;
+  }
+
+  take(): unknown {
+    const { bytes, length, type } = this;
+    this.clear();
+    if (type === LAST_VALUE) return decode(bytes, 0, length);
+    return length === bytes.length ? bytes : bytes.slice(0, length);
+  }
+
+  clear(): void {
+    this.bytes = new Uint8Array(0);
+    this.length = 0;
+    this.type = 0;
+  }
+}
+
+/** A call that takes one message. */
+export class ValueCall extends Call {
+  value: unknown = EMPTY;
+  readonly #receiver: Receiver;
+  readonly #take: () => unknown;
+
+  constructor(receiver: Receiver, take: () => unknown) {
+    super(receiver.calls);
+    this.#receiver = receiver;
+    this.#take = take;
+  }
+
+  protected step(): boolean {
+    this.value = this.#take();
+    if (this.value !== EMPTY) return true;
+    if (this.#receiver.isAtEnd()) throw atEnd();
+    return false;
+  }
+}
+
+/** A call that takes up to `max` messages. */
+export class ManyCall extends Call {
+  readonly values: unknown[] = [];
+  readonly #receiver: Receiver;
+  readonly #max: number;
+
+  constructor(receiver: Receiver, max: number) {
+    super(receiver.calls);
+    this.#receiver = receiver;
+    this.#max = max;
+  }
+
+  override get isPartial(): boolean {
+    return this.values.length > 0;
+  }
+
+  protected step(): boolean {
+    this.#receiver.takeMany(this.#max, this.values);
+    if (this.values.length > 0) return true;
+    if (this.#receiver.isAtEnd()) throw atEnd();
+    return false;
+  }
+}
+
+/** A call that fills an array with numbers. */
+export class IntoCall extends Call {
+  count = 0;
+  readonly #receiver: Receiver;
+  readonly #target: RunArray;
+
+  constructor(receiver: Receiver, target: RunArray) {
+    super(receiver.calls);
+    this.#receiver = receiver;
+    this.#target = target;
+  }
+
+  protected step(): boolean {
+    this.count = this.#receiver.takeInto(this.#target, 0);
+    if (this.count > 0) return true;
+    if (this.#receiver.isAtEnd()) throw atEnd();
+    return false;
+  }
+}
+
+/** The error of a call that can receive nothing any more. */
+export function atEnd(): ClosedError {
+  return new ClosedError("Cannot receive: the other end is closed and nothing is left");
+}

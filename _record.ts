@@ -1,0 +1,392 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// Records: how messages lie in a ring. A record is a header word and a payload, padded to words.
+//
+//   header = payload's length in bytes << 5 | type
+//
+// Numbers and bytes have types of their own, so that they need no codec. A run is many messages in
+// one record: the elements of a typed array. What is larger than the ring goes in pieces.
+
+import { decode, encode, output } from "./_codec.ts";
+import {
+  readAligned,
+  readBytes,
+  readWord,
+  type Ring,
+  wordsFor,
+  writeAligned,
+  writeBytes,
+  writeWord,
+} from "./_ring.ts";
+
+const TYPE_BITS = 5;
+const TYPE_MASK = (1 << TYPE_BITS) - 1;
+
+/** A value, as the codec writes it. */
+export const VALUE = 0;
+/** The bytes of a `Uint8Array`. */
+export const BYTES = 1;
+/** An integer that fits in 32 bits. */
+export const INT = 2;
+/** Any other number. */
+export const FLOAT = 3;
+/** The first piece of a message; what was gathered before belongs to one that was given up. */
+export const FIRST = 4;
+/** A further piece. */
+export const PIECE = 5;
+/** The last piece of a value. */
+export const LAST_VALUE = 6;
+/** The last piece of bytes. */
+export const LAST_BYTES = 7;
+/** From here on, runs: one type for each kind of element, in the order of `KINDS`. */
+export const RUN = 8;
+
+/** Payload of the longest record; longer messages go in pieces. Leaves room for the type bits. */
+export const MAX_PAYLOAD = 1 << 26;
+
+/** The arrays whose elements can travel in runs. */
+export type RunArray =
+  | Int8Array
+  | Uint8Array
+  | Uint8ClampedArray
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array
+  | Float32Array
+  | Float64Array
+  | BigInt64Array
+  | BigUint64Array;
+
+const KINDS = [
+  Int8Array,
+  Uint8Array,
+  Uint8ClampedArray,
+  Int16Array,
+  Uint16Array,
+  Int32Array,
+  Uint32Array,
+  Float32Array,
+  Float64Array,
+  BigInt64Array,
+  BigUint64Array,
+] as const;
+
+/** A message on its way into a ring: what `pack` made of a value. */
+export interface Packet {
+  type: number;
+  /** Length of the payload in bytes. */
+  length: number;
+  /** The payload of a VALUE or BYTES; private memory of the codec or the user. */
+  bytes: Uint8Array;
+  /** The same memory as words, if it is aligned. */
+  words: Int32Array | undefined;
+  /** The payload of an INT or FLOAT. */
+  low: number;
+  high: number;
+}
+
+const NO_BYTES = new Uint8Array(0);
+const float = new Float64Array(1);
+const halves = new Int32Array(float.buffer);
+
+/** A packet to fill. */
+export function newPacket(): Packet {
+  return { type: INT, length: 4, bytes: NO_BYTES, words: undefined, low: 0, high: 0 };
+}
+
+/** Encodes the value into the packet, which is valid until this agent encodes again. */
+export function pack(packet: Packet, value: unknown): void {
+  if (typeof value === "number") {
+    packet.bytes = NO_BYTES;
+    packet.words = undefined;
+    if ((value | 0) === value && (value !== 0 || 1 / value > 0)) {
+      packet.type = INT;
+      packet.length = 4;
+      packet.low = value;
+    } else {
+      packet.type = FLOAT;
+      packet.length = 8;
+      float[0] = value;
+      packet.low = halves[0]!;
+      packet.high = halves[1]!;
+    }
+  } else if (isPlainBytes(value)) {
+    packBytes(packet, value);
+  } else {
+    packet.length = encode(value);
+    packet.type = VALUE;
+    packet.bytes = output.bytes;
+    packet.words = output.words;
+  }
+}
+
+/** Makes the packet a message of these bytes. */
+export function packBytes(packet: Packet, bytes: Uint8Array): void {
+  packet.type = BYTES;
+  packet.length = bytes.byteLength;
+  packet.bytes = bytes;
+  packet.words = undefined;
+}
+
+/** Copies what the packet borrowed, so that it stays valid for as long as a call waits. */
+export function keep(packet: Packet): Packet {
+  if (packet.type > BYTES) return { ...packet };
+  const bytes = new Uint8Array(wordsFor(packet.length) * 4);
+  bytes.set(
+    packet.length === packet.bytes.length
+      ? packet.bytes
+      : packet.bytes.subarray(0, packet.length),
+  );
+  return { ...packet, bytes, words: new Int32Array(bytes.buffer) };
+}
+
+/** How many words the packet's record takes. */
+export function packetWords(packet: Packet): number {
+  return 1 + wordsFor(packet.length);
+}
+
+/** Writes the packet's record at a position that has room for it. */
+export function writePacket(ring: Ring, position: number, packet: Packet): void {
+  const { type, length, words } = packet;
+  writeWord(ring, position, (length << TYPE_BITS) | type);
+  if (type === INT) {
+    writeWord(ring, position + 1, packet.low);
+  } else if (type === FLOAT) {
+    writeWord(ring, position + 1, packet.low);
+    writeWord(ring, position + 2, packet.high);
+  } else if (words !== undefined) {
+    writeAligned(ring, position + 1, words, packet.bytes, length);
+  } else {
+    writeBytes(ring, position + 1, packet.bytes, 0, length);
+  }
+}
+
+/** Writes one piece of the packet's payload. */
+export function writePiece(
+  ring: Ring,
+  position: number,
+  type: number,
+  packet: Packet,
+  from: number,
+  length: number,
+): void {
+  writeWord(ring, position, (length << TYPE_BITS) | type);
+  writeBytes(ring, position + 1, packet.bytes, from, length);
+}
+
+/** The type in a header. */
+export function typeIn(header: number): number {
+  return header & TYPE_MASK;
+}
+
+/** The payload's length in a header, checked against the ring: whatever lies there, it is within. */
+export function lengthIn(ring: Ring, header: number): number {
+  const length = header >>> TYPE_BITS;
+  if (length > ring.mask << 2) {
+    throw new TypeError("Cannot read a message: the storage is damaged");
+  }
+  return length;
+}
+
+const scratch = { bytes: new Uint8Array(0), words: new Int32Array(0) };
+
+/** Scratch memory for at least `length` bytes, valid until the next call. */
+function scratchFor(length: number): Uint8Array<ArrayBuffer> {
+  if (scratch.bytes.length < length) {
+    const size = 2 ** Math.ceil(Math.log2(Math.max(length, 1 << 16)));
+    scratch.bytes = new Uint8Array(size);
+    scratch.words = new Int32Array(scratch.bytes.buffer);
+  }
+  return scratch.bytes;
+}
+
+/** The message of an ordinary record: not a piece, not a run. */
+export function readMessage(ring: Ring, position: number, header: number): unknown {
+  switch (typeIn(header)) {
+    case INT:
+      return readWord(ring, position + 1);
+    case FLOAT:
+      halves[0] = readWord(ring, position + 1);
+      halves[1] = readWord(ring, position + 2);
+      return float[0];
+    case BYTES:
+      return readPayload(ring, position, lengthIn(ring, header));
+    case VALUE: {
+      const length = lengthIn(ring, header);
+      const bytes = scratchFor(length + 4);
+      readAligned(ring, position + 1, scratch.words, bytes, length);
+      return decode(bytes, 0, length);
+    }
+    default:
+      throw new TypeError("Cannot read a message: the storage is damaged");
+  }
+}
+
+/** Messages that were copied out of a ring, to be decoded once nobody waits for that. */
+export class Lifted {
+  #bytes = new Uint8Array(1 << 12);
+  #used = 0;
+  /** For each message its header and where its payload begins; numbers are there already. */
+  readonly #messages: { header: number; at: number; value: unknown }[] = [];
+
+  get count(): number {
+    return this.#messages.length;
+  }
+
+  /** Copies item `index` of the record at the position. */
+  add(ring: Ring, position: number, index: number): void {
+    const header = readWord(ring, position);
+    const type = typeIn(header);
+    if (type >= RUN) {
+      this.#messages.push({
+        header: INT,
+        at: 0,
+        value: readElement(ring, position, type, index),
+      });
+    } else if (type === INT || type === FLOAT) {
+      this.#messages.push({ header, at: 0, value: readMessage(ring, position, header) });
+    } else {
+      const length = lengthIn(ring, header);
+      const at = this.#makeRoom(length);
+      readBytes(ring, position + 1, 0, this.#bytes, at, length);
+      this.#messages.push({ header, at, value: undefined });
+    }
+  }
+
+  /** Copies a message from memory of its own. */
+  addBytes(type: number, source: Uint8Array, length: number): void {
+    const at = this.#makeRoom(length);
+    this.#bytes.set(source.subarray(0, length), at);
+    this.#messages.push({ header: type, at, value: length });
+  }
+
+  /** The oldest message, decoded. */
+  shift(): unknown {
+    const { header, at, value } = this.#messages.shift()!;
+    const type = typeIn(header);
+    if (this.#messages.length === 0) this.#used = 0;
+    if (type === INT || type === FLOAT) return value;
+    const length = typeof value === "number" ? value : header >>> TYPE_BITS;
+    if (type === BYTES) return this.#bytes.slice(at, at + length);
+    if (type === VALUE) return decode(this.#bytes, at, at + length);
+    throw new TypeError("Cannot read a message: the storage is damaged");
+  }
+
+  #makeRoom(length: number): number {
+    const at = this.#used;
+    this.#used += wordsFor(length) * 4;
+    if (this.#used > this.#bytes.length) {
+      const grown = new Uint8Array(2 ** Math.ceil(Math.log2(this.#used)));
+      grown.set(this.#bytes.subarray(0, at));
+      this.#bytes = grown;
+    }
+    return at;
+  }
+}
+
+/** The payload as bytes of its own. */
+export function readPayload(ring: Ring, position: number, length: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  readBytes(ring, position + 1, 0, bytes, 0, length);
+  return bytes;
+}
+
+/** Copies the payload to `target[at..]`. */
+export function readInto(
+  ring: Ring,
+  position: number,
+  target: Uint8Array,
+  at: number,
+  length: number,
+): void {
+  readBytes(ring, position + 1, 0, target, at, length);
+}
+
+// -- Runs --------------------------------------------------------------------------------------
+
+/** The type of a run of this array's elements; `undefined` if they travel one by one. */
+export function runType(values: unknown): number | undefined {
+  if (!ArrayBuffer.isView(values)) return undefined;
+  for (let kind = 0; kind < KINDS.length; kind++) {
+    if (values instanceof KINDS[kind]!) return RUN + kind;
+  }
+  return undefined;
+}
+
+/** Bytes of one element of a run; 0 if the type is not that of a run. */
+export function elementSize(type: number): number {
+  return KINDS[type - RUN]?.BYTES_PER_ELEMENT ?? 0;
+}
+
+/** How many words a record takes, by its header. */
+export function wordsOf(ring: Ring, header: number): number {
+  return 1 + wordsFor(lengthIn(ring, header));
+}
+
+/** How many messages the record holds; at least one. */
+export function countIn(ring: Ring, header: number): number {
+  const size = elementSize(typeIn(header));
+  if (size === 0) return 1;
+  const count = Math.floor(lengthIn(ring, header) / size);
+  if (count === 0) throw new TypeError("Cannot read a message: the storage is damaged");
+  return count;
+}
+
+/** Writes a run of `count` elements of `values` from `from` on. */
+export function writeRun(
+  ring: Ring,
+  position: number,
+  type: number,
+  values: RunArray,
+  from: number,
+  count: number,
+): void {
+  const size = elementSize(type);
+  writeWord(ring, position, (count * size << TYPE_BITS) | type);
+  const bytes = new Uint8Array(values.buffer, values.byteOffset + from * size, count * size);
+  writeBytes(ring, position + 1, bytes, 0, bytes.length);
+}
+
+const element = new ArrayBuffer(8);
+const elementBytes = new Uint8Array(element);
+const elementViews = KINDS.map((Kind) => new Kind(element, 0, 1));
+
+/** Element `index` of the run at `position`. */
+export function readElement(
+  ring: Ring,
+  position: number,
+  type: number,
+  index: number,
+): number | bigint {
+  const size = elementSize(type);
+  readBytes(ring, position + 1, index * size, elementBytes, 0, size);
+  return elementViews[type - RUN]![0]!;
+}
+
+/**
+ * Copies up to `count` elements of a run, from `index` on, to `target[at..]`. Returns whether it
+ * could: the target must be of the same kind, otherwise the elements are to be taken one by one.
+ */
+export function readRunInto(
+  ring: Ring,
+  position: number,
+  type: number,
+  index: number,
+  target: RunArray,
+  at: number,
+  count: number,
+): boolean {
+  if (runType(target) !== type) return false;
+  const size = elementSize(type);
+  const bytes = new Uint8Array(target.buffer, target.byteOffset + at * size, count * size);
+  readBytes(ring, position + 1, index * size, bytes, 0, bytes.length);
+  return true;
+}
+
+/** Whether the value is a `Uint8Array` and nothing more, in memory of this agent alone. */
+function isPlainBytes(value: unknown): value is Uint8Array {
+  return typeof value === "object" && value !== null &&
+    Object.getPrototypeOf(value) === Uint8Array.prototype &&
+    ArrayBuffer.isView(value) && value.buffer instanceof ArrayBuffer && !value.buffer.detached;
+}

@@ -1,0 +1,131 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// A ring of 32-bit words in shared memory, and how bytes go in and out of it. Positions count words
+// modulo 2^32, so that they are compared by `(a - b) | 0`. Who may touch which part at which time is
+// the business of those who keep the positions: here are plain accesses only.
+
+/** A ring, as one agent sees it. */
+export interface Ring {
+  readonly words: Int32Array;
+  readonly bytes: Uint8Array;
+  /** Index of the ring's first word. */
+  readonly start: number;
+  /** Size in words, a power of two, less one. */
+  readonly mask: number;
+}
+
+/** Largest storage: positions must stay comparable. */
+const MAX_BYTES = 1 << 30;
+const MIN_BYTES = 64;
+/** Bytes up to which a loop over words is quicker than a block copy. */
+const SHORT = 64;
+
+/** The ring of `size` words from word `start` of the memory. */
+export function ringAt(words: Int32Array, start: number, size: number): Ring {
+  return { words, bytes: new Uint8Array(words.buffer), start, mask: size - 1 };
+}
+
+/** How many words hold `capacity` bytes: rounded up to a power of two, and at least 16. */
+export function ringWords(capacity: number, action: string): number {
+  if (capacity > MAX_BYTES) {
+    throw new RangeError(
+      `Cannot ${action} as capacity must be at most ${MAX_BYTES} bytes: current value is ${capacity}`,
+    );
+  }
+  return 2 ** Math.ceil(Math.log2(Math.max(capacity, MIN_BYTES))) / 4;
+}
+
+/** How many words `bytes` bytes take. */
+export function wordsFor(bytes: number): number {
+  return (bytes + 3) >>> 2;
+}
+
+/** The word at a position. */
+export function readWord(ring: Ring, position: number): number {
+  return ring.words[ring.start + (position & ring.mask)]!;
+}
+
+/** Sets the word at a position. */
+export function writeWord(ring: Ring, position: number, value: number): void {
+  ring.words[ring.start + (position & ring.mask)] = value;
+}
+
+/** Copies bytes `from..from + length` of `source` into the ring from `position` on. */
+export function writeBytes(
+  ring: Ring,
+  position: number,
+  source: Uint8Array,
+  from: number,
+  length: number,
+): void {
+  const { bytes, start, mask } = ring;
+  const offset = (position & mask) << 2;
+  const first = Math.min(length, ((mask + 1) << 2) - offset);
+  const whole = from === 0 && length === source.length;
+  bytes.set(
+    whole && first === length ? source : source.subarray(from, from + first),
+    (start << 2) + offset,
+  );
+  if (first < length) bytes.set(source.subarray(from + first, from + length), start << 2);
+}
+
+/** Copies `count` words of another, private ring that do not wrap there. */
+export function copyIn(
+  ring: Ring,
+  position: number,
+  source: Ring,
+  from: number,
+  count: number,
+): void {
+  if (count > SHORT / 4) return writeBytes(ring, position, source.bytes, from * 4, count * 4);
+  const { words, start, mask } = ring;
+  for (let i = 0; i < count; i++) words[start + ((position + i) & mask)] = source.words[from + i]!;
+}
+
+/** Copies `length` bytes of aligned private memory into the ring; the last word may bring some more. */
+export function writeAligned(
+  ring: Ring,
+  position: number,
+  sourceWords: Int32Array,
+  source: Uint8Array,
+  length: number,
+): void {
+  if (length > SHORT) return writeBytes(ring, position, source, 0, length);
+  const { words, start, mask } = ring;
+  const count = (length + 3) >>> 2;
+  for (let i = 0; i < count; i++) words[start + ((position + i) & mask)] = sourceWords[i]!;
+}
+
+/** Copies `length` bytes from `position` on, skipping `skip` bytes there, to `target[at..]`. */
+export function readBytes(
+  ring: Ring,
+  position: number,
+  skip: number,
+  target: Uint8Array,
+  at: number,
+  length: number,
+): void {
+  const { bytes, start, mask } = ring;
+  const size = (mask + 1) << 2;
+  const offset = (((position & mask) << 2) + skip) & (size - 1);
+  const first = Math.min(length, size - offset);
+  const begin = (start << 2) + offset;
+  target.set(bytes.subarray(begin, begin + first), at);
+  if (first < length) {
+    target.set(bytes.subarray(start << 2, (start << 2) + length - first), at + first);
+  }
+}
+
+/** Copies `length` bytes into aligned private memory; the last word may bring some more. */
+export function readAligned(
+  ring: Ring,
+  position: number,
+  targetWords: Int32Array,
+  target: Uint8Array,
+  length: number,
+): void {
+  if (length > SHORT) return readBytes(ring, position, 0, target, 0, length);
+  const { words, start, mask } = ring;
+  const count = (length + 3) >>> 2;
+  for (let i = 0; i < count; i++) targetWords[i] = words[start + ((position + i) & mask)]!;
+}

@@ -1,0 +1,307 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// The sending half of a pipe's end: messages become records, records wait for room.
+
+import { Call, Calls } from "./_calls.ts";
+import {
+  closeWriter,
+  hasRoom,
+  isReaderGone,
+  publish,
+  room,
+  roomIndex,
+  type Side,
+  wantRoom,
+} from "./_channel.ts";
+import {
+  BYTES,
+  elementSize,
+  FIRST,
+  keep,
+  LAST_BYTES,
+  LAST_VALUE,
+  MAX_PAYLOAD,
+  newPacket,
+  pack,
+  packBytes,
+  type Packet,
+  packetWords,
+  PIECE,
+  type RunArray,
+  runType,
+  writePacket,
+  writePiece,
+  writeRun,
+} from "./_record.ts";
+import { wordsFor } from "./_ring.ts";
+import { spinWhile } from "./_park.ts";
+import { ClosedError } from "./errors.ts";
+
+/** Messages of a batch that are published together at the most. */
+const BATCH = 64;
+
+/** Only within one call that runs no user code. */
+const packet = newPacket();
+
+export class Sender {
+  readonly side: Side;
+  readonly calls: Calls;
+
+  constructor(side: Side) {
+    this.side = side;
+    this.calls = new Calls(side.domain, () => wantRoom(side));
+  }
+
+  /** Sends the value if no call waits and there is room. Throws if nobody will receive it. */
+  trySend(value: unknown): boolean {
+    const { side } = this;
+    pack(packet, value);
+    const words = packetWords(packet);
+    if (!this.calls.isEmpty || !isOrdinary(side, packet) || !hasRoom(side, words)) return false;
+    writePacket(side.ring, side.own, packet);
+    if (!publish(side, words)) throw closedPeer(value);
+    return true;
+  }
+
+  /** The same for bytes as they are. */
+  trySendBytes(bytes: Uint8Array): boolean {
+    const { side } = this;
+    packBytes(packet, bytes);
+    const words = packetWords(packet);
+    if (!this.calls.isEmpty || !isOrdinary(side, packet) || !hasRoom(side, words)) return false;
+    writePacket(side.ring, side.own, packet);
+    if (!publish(side, words)) throw closedPeer(bytes);
+    return true;
+  }
+
+  /** Whether the message that could not be sent just now is larger than the whole storage. */
+  isTooLarge(): boolean {
+    return !isOrdinary(this.side, packet);
+  }
+
+  /** Bytes of storage. */
+  get capacity(): number {
+    return (this.side.ring.mask + 1) * 4;
+  }
+
+  /** Whether nobody will receive what is sent. */
+  get isPeerGone(): boolean {
+    return isReaderGone(this.side);
+  }
+
+  /** A call that sends what the last try could not. */
+  sendCall(value: unknown): Call {
+    return new SendCall(this, value, keep(packet));
+  }
+
+  sendManyCall(values: Iterable<unknown> | RunArray): ManyCall {
+    const type = runType(values);
+    return type === undefined
+      ? new IterableCall(this, values as Iterable<unknown>)
+      : new RunCall(this, values as RunArray, type);
+  }
+
+  /** Waits a little for room, as that is quicker than going to sleep. */
+  spin(): void {
+    if (this.calls.isEmpty) spinWhile(this.side.words, roomIndex(this.side), this.side.seen);
+  }
+
+  close(): void {
+    closeWriter(this.side);
+  }
+}
+
+/** A call that sends many messages, and counts those that went through. */
+export abstract class ManyCall extends Call {
+  count = 0;
+
+  override get isPartial(): boolean {
+    return this.count > 0;
+  }
+}
+
+class SendCall extends Call {
+  readonly #writing: Writing;
+
+  constructor(sender: Sender, value: unknown, packet: Packet) {
+    super(sender.calls);
+    this.#writing = new Writing(sender.side, value, packet);
+  }
+
+  protected step(): boolean {
+    return this.#writing.step();
+  }
+}
+
+class IterableCall extends ManyCall {
+  readonly #side: Side;
+  readonly #iterator: Iterator<unknown>;
+  /** Arrays run no user code, so that several of their items may be published together. */
+  readonly #batch: number;
+  #writing: Writing | undefined;
+  #unpublished = 0;
+  #words = 0;
+  #closed = false;
+  #first: unknown;
+
+  constructor(sender: Sender, values: Iterable<unknown>) {
+    super(sender.calls);
+    this.#side = sender.side;
+    this.#batch = Array.isArray(values) ? BATCH : 1;
+    this.#iterator = values[Symbol.iterator]();
+  }
+
+  protected step(): boolean {
+    try {
+      return this.#proceed();
+    } finally {
+      this.#publish();
+    }
+  }
+
+  #proceed(): boolean {
+    for (;;) {
+      if (this.#writing !== undefined) {
+        this.#publish();
+        try {
+          if (!this.#writing.step()) return false;
+        } catch (error) {
+          this.#iterator.return?.();
+          if (this.count > 0 && error instanceof ClosedError) return true;
+          throw error;
+        }
+        this.#writing = undefined;
+        this.count++;
+      }
+      if (this.#closed) {
+        this.#iterator.return?.();
+        return true;
+      }
+      const next = this.#iterator.next();
+      if (next.done) return true;
+      this.#send(next.value);
+    }
+  }
+
+  #send(value: unknown): void {
+    const side = this.#side;
+    // Encoding it may run user code, which should find everything sent that was before it.
+    if (typeof value === "object") this.#publish();
+    pack(packet, value);
+    const words = packetWords(packet);
+    if (isOrdinary(side, packet) && hasRoom(side, this.#words + words)) {
+      if (this.#words === 0) this.#first = value;
+      writePacket(side.ring, (side.own + this.#words) | 0, packet);
+      this.#words += words;
+      if (++this.#unpublished >= this.#batch) this.#publish();
+    } else {
+      this.#writing = new Writing(side, value, keep(packet));
+    }
+  }
+
+  #publish(): void {
+    if (this.#words === 0) return;
+    const words = this.#words;
+    const count = this.#unpublished;
+    this.#words = 0;
+    this.#unpublished = 0;
+    if (publish(this.#side, words)) {
+      this.count += count;
+    } else {
+      this.#closed = true;
+      if (this.count === 0) throw closedPeer(this.#first);
+    }
+  }
+}
+
+class RunCall extends ManyCall {
+  readonly #side: Side;
+  readonly #values: RunArray;
+  readonly #type: number;
+
+  constructor(sender: Sender, values: RunArray, type: number) {
+    super(sender.calls);
+    this.#side = sender.side;
+    this.#values = values;
+    this.#type = type;
+  }
+
+  protected step(): boolean {
+    const side = this.#side;
+    const size = elementSize(this.#type);
+    const { length } = this.#values;
+    const most = Math.min(MAX_PAYLOAD, side.ring.mask * 4);
+    while (this.count < length) {
+      const left = (length - this.count) * size;
+      // Not for each freed word: a quarter of the ring, or what is left.
+      const least = 1 + Math.min(wordsFor(left), Math.max(2, (side.ring.mask + 1) >> 2));
+      if (!hasRoom(side, least)) {
+        if (!isReaderGone(side)) return false;
+        if (this.count > 0) return true;
+        throw closedPeer(this.#values[0]);
+      }
+      const free = side.ring.mask + 1 - ((side.own - side.seen) | 0);
+      const count = Math.floor(Math.min(left, (free - 1) * 4, most) / size);
+      writeRun(side.ring, side.own, this.#type, this.#values, this.count, count);
+      if (!publish(side, 1 + wordsFor(count * size))) {
+        if (this.count > 0) return true;
+        throw closedPeer(this.#values[0]);
+      }
+      this.count += count;
+    }
+    return true;
+  }
+}
+
+/** One message on its way, in one record or in pieces. */
+class Writing {
+  readonly #side: Side;
+  readonly #value: unknown;
+  readonly #packet: Packet;
+  #sent = 0;
+
+  constructor(side: Side, value: unknown, packet: Packet) {
+    this.#side = side;
+    this.#value = value;
+    this.#packet = packet;
+  }
+
+  step(): boolean {
+    const side = this.#side;
+    const packet = this.#packet;
+    if (isReaderGone(side)) throw closedPeer(this.#value);
+    if (isOrdinary(side, packet)) {
+      const words = packetWords(packet);
+      if (!hasRoom(side, words)) return false;
+      writePacket(side.ring, side.own, packet);
+      if (!publish(side, words)) throw closedPeer(this.#value);
+      return true;
+    }
+    for (;;) {
+      const left = packet.length - this.#sent;
+      const free = room(side);
+      // Not for each freed word: a quarter of the ring, or what is left.
+      if (free < Math.min(1 + wordsFor(left), (side.ring.mask + 1) >> 2)) return false;
+      const length = Math.min(left, (free - 1) * 4, MAX_PAYLOAD);
+      writePiece(side.ring, side.own, this.#pieceType(left, length), packet, this.#sent, length);
+      this.#sent += length;
+      if (!publish(side, 1 + wordsFor(length))) throw closedPeer(this.#value);
+      if (length === left) return true;
+    }
+  }
+
+  #pieceType(left: number, length: number): number {
+    if (this.#sent === 0) return FIRST;
+    if (length < left) return PIECE;
+    return this.#packet.type === BYTES ? LAST_BYTES : LAST_VALUE;
+  }
+}
+
+/** Whether the packet goes in one record, if there is room. */
+function isOrdinary(side: Side, packet: Packet): boolean {
+  return packetWords(packet) <= side.ring.mask + 1 && packet.length <= MAX_PAYLOAD;
+}
+
+function closedPeer(value: unknown): ClosedError {
+  return new ClosedError("Cannot send: the other end is closed", { value });
+}

@@ -1,0 +1,657 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// The storage of a queue: a ring of records between a side for putting and a side for getting, each
+// with a latch and a line of waiters.
+//
+// Two locks, one for each end of a queue: M. Michael and M. Scott, "Simple, Fast, and Practical
+// Non-Blocking and Blocking Concurrent Queue Algorithms" (PODC 1996), section 3. Changed: bytes in a
+// ring instead of nodes, one commit word for each side, waiters that are served, and agents that die.
+//
+// - A side's state is a pair of slots and a commit word, `count << 1 | slot`. Whoever holds the latch
+//   prepares the other slot and commits by storing the word: it is all or nothing, whoever dies.
+// - Waiters are served: one who waits for an item is assigned a certain item, at a certain position,
+//   in the moment in which there is one; who waits for room gets room set aside. So whoever comes
+//   later cannot take it, and one who is slow to wake keeps nobody from the rest.
+// - No latch is taken inside the other one.
+// - An item larger than the whole ring is offered: it lies in the overflow memory while its putter
+//   waits for somebody to take it, and nothing is put behind it.
+//
+// Word layout, in Int32 units.
+//
+//   0 header | 4 CLOSED | 5 DONE | 6 MAX_ITEMS | 7 SIZE | 8 ZEROS | 9 JOINERS[2]
+//   32 PUT_LATCH | TAIL[2] | PUT_SEEN | RESERVED | RESERVED_ITEMS | OFFERING        64 PUTS
+//   96 GET_LATCH | NEXT[2] | INDEX[2] | GET_SEEN | OUTSTANDING                     128 GETS | ORPHANS
+//   160 HEAD | 192 OFFER | OFFER_LENGTH | OFFER_TYPE | OFFERS | 224 line of putters, of getters, ring
+//
+// A getter's place notes the position and the index of the item that it was assigned.
+
+import { deaths, type Domain, flushWakes, isAlive, unparkSlot } from "./_agent.ts";
+import { lockLatch, unlockLatch } from "./_latch.ts";
+import {
+  drawTicket,
+  dropDeadWaiters,
+  ENDED,
+  freeServed,
+  GRANTED,
+  indexOf as noteIndexOf,
+  leave,
+  type Line,
+  LINE_WORDS,
+  lineUp,
+  lineUpAgain,
+  needOf,
+  nextUnused,
+  noteOf,
+  oldest,
+  ownerOf,
+  placesEnd,
+  placeState,
+  remark,
+  serve,
+  serveAll,
+  setNotes,
+  waiting,
+} from "./_line.ts";
+import { countIn, wordsOf } from "./_record.ts";
+import { readWord, type Ring, ringAt } from "./_ring.ts";
+import { spinWhile } from "./_park.ts";
+
+const CLOSED = 4; // 1 once closed; set under both latches, read by anyone
+const DONE = 5; // count of items done, 31 bits. By CAS, never beyond GETS
+const MAX_ITEMS = 6; // 0: no limit. Written once
+const SIZE = 7; // words of the ring. Written once
+const ZEROS = 8; // how often everything taken was done. Raised by whoever did the last
+const JOINERS = 9; // a bit for each agent's slot that joins. By its agent alone
+
+const PUT_LATCH = 32;
+const TAIL = 33; // [2] where the next record goes. Under PUT_LATCH, as all to GETS below is under its latch
+const PUT_SEEN = 35; // the count of deaths up to which the put side is in order
+const RESERVED = 36; // words set aside for putters that were served; TURN for an oversize one. Read by anyone
+const RESERVED_ITEMS = 37; // items set aside for them. Read by anyone
+const OFFERING = 38; // 1 from an offer until the put side has seen that it was taken. Read by anyone
+const PUTS = 64; // commit word of the put side. Stored under PUT_LATCH, read by anyone
+
+const GET_LATCH = 96;
+const NEXT = 97; // [2] the first record with an unassigned item
+const INDEX = 99; // [2] how many of that record's items are assigned
+const GET_SEEN = 101; // the count of deaths up to which the get side is in order
+const OUTSTANDING = 102; // places with an assigned item that is still in the ring
+const GETS = 128; // commit word of the get side. Stored under GET_LATCH, read by anyone
+const ORPHANS = 129; // assigned items whose agent died: to be assigned anew. Like GETS
+const HEAD = 160; // what is before it is free. Stored under GET_LATCH, read by putters
+
+const OFFER = 192; // one of the states below. NONE to OPEN under PUT_LATCH, the rest under GET_LATCH
+const OFFER_LENGTH = 193; // bytes. Written before OPEN, read under GET_LATCH after it
+const OFFER_TYPE = 194; // likewise
+const OFFERS = 195; // count of offers taken. Raised under GET_LATCH, read by anyone
+const PUT_LINE = 224;
+const GET_LINE = PUT_LINE + LINE_WORDS;
+const RING = GET_LINE + LINE_WORDS;
+
+const NONE = 0;
+const OPEN = 1; // may be taken or withdrawn
+const ASSIGNED = 2; // belongs to a getter that was served
+
+const COUNT_MASK = 0x7fffffff; // counts have 31 bits, as the commit words have one bit for the slot
+
+/** Words before the ring. */
+export const STORE_WORDS = RING;
+/** What a putter of an oversize item needs: to be alone. */
+export const TURN = 1 << 30;
+/** What it needs after that: that its offer was accepted. */
+export const ACCEPTANCE = -1;
+/** What a getter needs: an item. */
+export const ITEM = 0;
+/** What one needs who only wants to know that there is something to get. */
+export const NEWS = 1;
+/** Mark of a place that was told that there is something, and assigned nothing. */
+export const TOLD = -5;
+/** Mark of a place whose agent died before it took the item that it was assigned. */
+const ORPHAN = -3;
+/** Mark of a place that was assigned the offer. */
+const OFFERED = -4;
+
+/** A queue's memory, as one agent sees it. */
+export interface Store {
+  readonly domain: Domain;
+  readonly words: Int32Array;
+  readonly ring: Ring;
+  readonly puts: Line;
+  readonly gets: Line;
+  /** HEAD when last seen; it can only be further on. */
+  head: number;
+}
+
+/** This agent's view of the memory. */
+export function storeAt(domain: Domain, words: Int32Array): Store {
+  const puts = { domain, words, base: PUT_LINE };
+  const gets = { domain, words, base: GET_LINE };
+  const ring = ringAt(words, RING, words[SIZE]!);
+  return { domain, words, ring, puts, gets, head: Atomics.load(words, HEAD) };
+}
+
+/** Writes what never changes. Nobody else has the memory yet. */
+export function initStore(words: Int32Array, size: number, maxItems: number): void {
+  Atomics.store(words, SIZE, size);
+  Atomics.store(words, MAX_ITEMS, maxItems);
+}
+
+/** Words of the ring, and the limit of items, as written once. */
+export function limitsOf(words: Int32Array): { size: number; maxItems: number } {
+  return { size: Atomics.load(words, SIZE), maxItems: Atomics.load(words, MAX_ITEMS) };
+}
+
+// -- Counts, for anyone at any time --------------------------------------------------------------
+
+/** How many items can be got. */
+export function sizeOf(store: Store): number {
+  const { words } = store;
+  for (;;) {
+    const gets = Atomics.load(words, GETS);
+    const orphans = Atomics.load(words, ORPHANS);
+    const puts = Atomics.load(words, PUTS);
+    // Nothing was got in between: the counts are those of the moment in which PUTS was read.
+    if (Atomics.load(words, GETS) === gets && Atomics.load(words, ORPHANS) === orphans) {
+      return difference(puts, gets) + orphans;
+    }
+  }
+}
+
+/** How many items were put and not said to be done. */
+export function unfinishedOf(store: Store): number {
+  const { words } = store;
+  for (;;) {
+    const done = Atomics.load(words, DONE);
+    const offers = Atomics.load(words, OFFERS);
+    const puts = Atomics.load(words, PUTS);
+    if (Atomics.load(words, DONE) === done && Atomics.load(words, OFFERS) === offers) {
+      return ((puts >>> 1) + offers - done) & COUNT_MASK;
+    }
+  }
+}
+
+/** Whether the queue was closed. */
+export function isClosed(store: Store): boolean {
+  return Atomics.load(store.words, CLOSED) !== 0;
+}
+
+/** Whether a record of `need` words could not be put now. */
+export function isFull(store: Store, need: number): boolean {
+  const { words, ring } = store;
+  if (waiting(store.puts) > 0) return true;
+  if (Atomics.load(words, OFFERING) !== 0 && Atomics.load(words, OFFER) !== NONE) return true;
+  const { maxItems } = limitsOf(words);
+  if (maxItems > 0 && sizeOf(store) + Atomics.load(words, RESERVED_ITEMS) >= maxItems) return true;
+  // Not under the latch: the tail that belongs to the commit word that was read before and after.
+  for (;;) {
+    const head = Atomics.load(words, HEAD);
+    const puts = Atomics.load(words, PUTS);
+    const used = (Atomics.load(words, TAIL + (puts & 1)) - head) | 0;
+    const reserved = Atomics.load(words, RESERVED);
+    if (Atomics.load(words, PUTS) === puts) return used + reserved + need > ring.mask + 1;
+  }
+}
+
+/** Says that one item that was taken is done. `false`: more were done than taken. */
+export function finishOne(store: Store): boolean {
+  const { words } = store;
+  for (;;) {
+    const done = Atomics.load(words, DONE);
+    const taken = (Atomics.load(words, GETS) >>> 1) - Atomics.load(words, ORPHANS) +
+      Atomics.load(words, OFFERS);
+    // Counts only grow, so that what was taken then is taken still.
+    if (((taken - done) & COUNT_MASK) === 0) return false;
+    if (Atomics.compareExchange(words, DONE, done, (done + 1) & COUNT_MASK) !== done) continue;
+    if (unfinishedOf(store) === 0) {
+      Atomics.add(words, ZEROS, 1);
+      wakeJoiners(store);
+    }
+    return true;
+  }
+}
+
+/** How often everything put was done: it changes in the moment for which `join` waits. */
+export function zerosOf(store: Store): number {
+  return Atomics.load(store.words, ZEROS);
+}
+
+/** Asks to be woken when everything is done. To be said before the last look. */
+export function wantZero(store: Store, slot: number): void {
+  Atomics.or(store.words, JOINERS + (slot >> 5), 1 << (slot & 31));
+}
+
+/** The counterpart of {@linkcode wantZero}. */
+export function forgetZero(store: Store, slot: number): void {
+  Atomics.and(store.words, JOINERS + (slot >> 5), ~(1 << (slot & 31)));
+}
+
+function wakeJoiners(store: Store): void {
+  for (let half = 0; half < 2; half++) {
+    let bits = Atomics.load(store.words, JOINERS + half);
+    while (bits !== 0) {
+      const slot = 31 - Math.clz32(bits & -bits);
+      unparkSlot(store.domain, half * 32 + slot);
+      bits &= bits - 1;
+    }
+  }
+}
+
+/** Items between two commit words. */
+function difference(puts: number, gets: number): number {
+  return ((puts >>> 1) - (gets >>> 1)) & COUNT_MASK;
+}
+
+// -- Putting -----------------------------------------------------------------------------------
+
+/** Takes the latch of the put side. */
+export function enterPut(store: Store): void {
+  if (lockLatch(store.domain, store.words, PUT_LATCH)) mendPuts(store);
+}
+
+/** Gives it back and wakes whom this agent served. */
+export function exitPut(store: Store): void {
+  unlockLatch(store.words, PUT_LATCH);
+  flushWakes(store.domain);
+}
+
+/** Whether a newcomer can put a record of `need` words. Under the latch of the put side. */
+export function canPut(store: Store, need: number): boolean {
+  const { words } = store;
+  if (words[OFFERING]! !== 0) closeOffer(words);
+  // Nobody who waits is passed, and nothing is taken of what was set aside for those who were served.
+  if (waiting(store.puts) === 0 && words[OFFERING]! === 0 && fits(store, need)) return true;
+  // What is full may only look so because of the dead.
+  if (deaths(store.domain) === words[PUT_SEEN]!) return false;
+  mendPuts(store);
+  return waiting(store.puts) === 0 && words[OFFERING]! === 0 && fits(store, need);
+}
+
+/** Words that may be put in further records beside the first of `need` words. Under the latch. */
+export function spareWords(store: Store): number {
+  const { words, ring } = store;
+  store.head = Atomics.load(words, HEAD);
+  return ring.mask + 1 - ((tailOf(store) - store.head) | 0) - words[RESERVED]!;
+}
+
+/** Items that may be put; `Infinity` without a limit. Under the latch. */
+export function spareItems(store: Store): number {
+  const { words } = store;
+  const maxItems = words[MAX_ITEMS]!;
+  return maxItems === 0 ? Infinity : maxItems - sizeOf(store) - words[RESERVED_ITEMS]!;
+}
+
+/** Where the next record goes. Under the latch. */
+export function tailOf(store: Store): number {
+  return Atomics.load(store.words, TAIL + (store.words[PUTS]! & 1));
+}
+
+/** Makes `count` items in the `length` words from the tail on gettable. Under the latch. */
+export function commitPut(store: Store, length: number, count: number): void {
+  const { words } = store;
+  const puts = words[PUTS]!;
+  Atomics.store(words, TAIL + (~puts & 1), (tailOf(store) + length) | 0);
+  // Commits: a getter that sees the new count may read the records.
+  Atomics.store(words, PUTS, (puts + 2 * count) ^ 1);
+}
+
+/** Serves the getters who wait for what was put. After the latch of the put side was given back. */
+export function attendGetters(store: Store): void {
+  if (waiting(store.gets) === 0) return;
+  enterGet(store);
+  serveGets(store);
+  exitGet(store);
+}
+
+/** Takes back what was set aside for a putter that was served. Under the latch of the put side. */
+export function useReserved(store: Store, place: number): void {
+  const { words, puts } = store;
+  Atomics.sub(words, RESERVED, needOf(puts, place));
+  if (needOf(puts, place) !== TURN) Atomics.sub(words, RESERVED_ITEMS, 1);
+  freeServed(puts, place);
+}
+
+/** Offers an item in the overflow memory. Under the latch, by who has the turn. */
+export function openOffer(store: Store, type: number, length: number): void {
+  const { words } = store;
+  words[OFFER_TYPE] = type;
+  words[OFFER_LENGTH] = length;
+  Atomics.store(words, OFFERING, 1);
+  Atomics.store(words, OFFER, OPEN);
+}
+
+/** Takes the offer back. `false` if somebody has it already. */
+export function withdrawOffer(store: Store): boolean {
+  enterGet(store);
+  const open = Atomics.load(store.words, OFFER) === OPEN;
+  if (open) Atomics.store(store.words, OFFER, NONE);
+  exitGet(store);
+  return open;
+}
+
+/** Serves putters, in order, as long as there is what they need. Under the latch. */
+export function servePuts(store: Store): void {
+  const { words, puts } = store;
+  if (deaths(store.domain) !== words[PUT_SEEN]!) return mendPuts(store);
+  if (words[OFFERING]! !== 0) closeOffer(words);
+  for (let place = oldest(puts); place >= 0; place = oldest(puts)) {
+    const need = needOf(puts, place);
+    if (need === ACCEPTANCE) {
+      if (Atomics.load(words, OFFER) === OPEN) return;
+    } else if (need === TURN) {
+      if (words[RESERVED]! !== 0 || words[OFFERING]! !== 0) return;
+      Atomics.store(words, RESERVED, TURN);
+    } else {
+      if (words[RESERVED]! >= TURN || words[OFFERING]! !== 0 || !fits(store, need)) return;
+      Atomics.add(words, RESERVED, need);
+      Atomics.add(words, RESERVED_ITEMS, 1);
+    }
+    serve(puts, place, GRANTED);
+  }
+}
+
+/** Serves the putters who wait for what was got. After the latch of the get side was given back. */
+export function attendPutters(store: Store): void {
+  if (waiting(store.puts) === 0) return;
+  enterPut(store);
+  servePuts(store);
+  exitPut(store);
+}
+
+/** Lets others put again once the offer was taken. */
+function closeOffer(words: Int32Array): void {
+  if (Atomics.load(words, OFFER) === NONE) Atomics.store(words, OFFERING, 0);
+}
+
+function fits(store: Store, need: number): boolean {
+  const { words, ring } = store;
+  const room = ring.mask + 1 - words[RESERVED]! - need;
+  if (((tailOf(store) - store.head) | 0) > room) {
+    store.head = Atomics.load(words, HEAD);
+    if (((tailOf(store) - store.head) | 0) > room) return false;
+  }
+  return words[MAX_ITEMS]! === 0 || spareItems(store) > 0;
+}
+
+/** Puts the put side in order after a death; harmless at any time. Under its latch. */
+function mendPuts(store: Store): void {
+  const { words, puts, domain } = store;
+  const count = deaths(domain);
+  dropDeadWaiters(puts);
+  for (let place = nextUnused(puts, -1); place >= 0; place = nextUnused(puts, place)) {
+    freeServed(puts, place);
+  }
+  let reserved = 0;
+  let items = 0;
+  for (let place = 0; place < placesEnd(puts); place++) {
+    if (placeState(puts, place) !== GRANTED) continue;
+    const need = needOf(puts, place);
+    if (need > 0) reserved += need;
+    if (need > 0 && need !== TURN) items++;
+  }
+  Atomics.store(words, RESERVED, reserved);
+  Atomics.store(words, RESERVED_ITEMS, items);
+  // An offer outlives its putter.
+  Atomics.store(words, OFFERING, Atomics.load(words, OFFER) === NONE ? 0 : 1);
+  words[PUT_SEEN] = count;
+  servePuts(store);
+}
+
+// -- Getting -----------------------------------------------------------------------------------
+
+/** Takes the latch of the get side. */
+export function enterGet(store: Store): void {
+  if (lockLatch(store.domain, store.words, GET_LATCH)) mendGets(store);
+}
+
+/** Gives it back and wakes whom this agent served. */
+export function exitGet(store: Store): void {
+  unlockLatch(store.words, GET_LATCH);
+  flushWakes(store.domain);
+}
+
+/** How many items a newcomer can get from the ring. Under the latch of the get side. */
+export function gettable(store: Store): number {
+  const { words } = store;
+  // Those who wait come first. Mostly nobody does, as they are served when items come.
+  if (waiting(store.gets) > 0 || deaths(store.domain) !== words[GET_SEEN]!) serveGets(store);
+  return difference(Atomics.load(words, PUTS), words[GETS]!);
+}
+
+/** Spins until something is put, for less time than going to sleep would take. Under no latch. */
+export function spinForPut(store: Store): void {
+  spinWhile(store.words, PUTS, Atomics.load(store.words, PUTS));
+}
+
+/** Position of the next unassigned item's record. Under the latch. */
+export function nextOf(store: Store): number {
+  return store.words[NEXT + (store.words[GETS]! & 1)]!;
+}
+
+/** Which item of that record it is. Under the latch. */
+export function indexOf(store: Store): number {
+  return store.words[INDEX + (store.words[GETS]! & 1)]!;
+}
+
+/** Takes the next `count` items, of one record, after they were copied. Under the latch. */
+export function commitGet(store: Store, header: number, count: number): void {
+  assign(store, header, count);
+  if (store.words[OUTSTANDING]! === 0) Atomics.store(store.words, HEAD, nextOf(store));
+}
+
+/** The place of an item that was assigned to somebody who died; -1: none. Under the latch. */
+export function orphanOf(store: Store): number {
+  const { words, gets } = store;
+  if (Atomics.load(words, ORPHANS) === 0) return -1;
+  let found = -1;
+  for (let place = 0; place < placesEnd(gets); place++) {
+    if (placeState(gets, place) === ORPHAN && (found < 0 || isBefore(gets, place, found))) {
+      found = place;
+    }
+  }
+  return found;
+}
+
+/** Frees what a place was assigned, after it was copied. Under the latch. */
+export function useAssigned(store: Store, place: number): void {
+  const { words, gets } = store;
+  if (placeState(gets, place) === ORPHAN) Atomics.sub(words, ORPHANS, 1);
+  freeServed(gets, place);
+  words[OUTSTANDING] = words[OUTSTANDING]! - 1;
+  Atomics.store(words, HEAD, firstNeeded(store));
+}
+
+/** Lets an item that was assigned to the place go to the next one instead. Under the latch. */
+export function passAssigned(store: Store, place: number): void {
+  if (isOffered(store, place)) {
+    Atomics.store(store.words, OFFER, OPEN);
+    freeServed(store.gets, place);
+  } else if (placeState(store.gets, place) === GRANTED) {
+    Atomics.add(store.words, ORPHANS, 1);
+    remark(store.gets, place, ORPHAN);
+  }
+  serveGets(store);
+}
+
+/** Whether a served place was assigned the offer rather than an item of the ring. */
+export function isOffered(store: Store, place: number): boolean {
+  return placeState(store.gets, place) === OFFERED;
+}
+
+/** Whether an offer is there for a newcomer. Under the latch, once nothing else is gettable. */
+export function hasOffer(store: Store): boolean {
+  return Atomics.load(store.words, OFFER) === OPEN;
+}
+
+/** Length and type of the offer. Under the latch, when there is one. */
+export function offerOf(store: Store): { length: number; type: number } {
+  return { length: store.words[OFFER_LENGTH]!, type: store.words[OFFER_TYPE]! };
+}
+
+/** Takes the offer, after it was copied. Under the latch. */
+export function useOffer(store: Store, place: number): void {
+  // Counted first: whoever dies in between leaves it to be taken once more, and one undone for ever.
+  Atomics.add(store.words, OFFERS, 1);
+  Atomics.store(store.words, OFFER, NONE);
+  if (place >= 0) freeServed(store.gets, place);
+}
+
+/** Serves getters, in order, as long as there are items. Under the latch of the get side. */
+export function serveGets(store: Store): void {
+  const { words, gets, ring } = store;
+  if (deaths(store.domain) !== words[GET_SEEN]!) return mendGets(store);
+  for (let place = oldest(gets); place >= 0; place = oldest(gets)) {
+    const orphan = orphanOf(store);
+    const count = difference(Atomics.load(words, PUTS), words[GETS]!);
+    const open = Atomics.load(words, OFFER) === OPEN;
+    if (needOf(gets, place) === NEWS) {
+      if (orphan < 0 && count === 0 && !open) break;
+      serve(gets, place, TOLD);
+      // It is assigned nothing: whoever waits behind it is next.
+    } else if (orphan >= 0) {
+      setNotes(gets, place, noteOf(gets, orphan), noteIndexOf(gets, orphan));
+      // In this order: whoever dies in between leaves it with two places, which `mendGets` sees.
+      serve(gets, place, GRANTED);
+      freeServed(gets, orphan);
+      Atomics.sub(words, ORPHANS, 1);
+    } else if (count > 0) {
+      const position = nextOf(store);
+      setNotes(gets, place, position, indexOf(store));
+      words[OUTSTANDING] = words[OUTSTANDING]! + 1;
+      // In this order: whoever dies in between leaves it assigned but not counted, likewise.
+      serve(gets, place, GRANTED);
+      assign(store, readWord(ring, position), 1);
+    } else if (open) {
+      Atomics.store(words, OFFER, ASSIGNED);
+      serve(gets, place, OFFERED);
+    } else {
+      break;
+    }
+  }
+  if (isClosed(store) && difference(Atomics.load(words, PUTS), words[GETS]!) === 0) {
+    serveAll(gets, ENDED);
+  }
+}
+
+/** Moves past the next `count` items, of one record. Under the latch. */
+function assign(store: Store, header: number, count: number): void {
+  const { words, ring } = store;
+  const gets = words[GETS]!;
+  const next = words[NEXT + (gets & 1)]!;
+  const index = words[INDEX + (gets & 1)]! + count;
+  const slot = ~gets & 1;
+  const isUsedUp = index >= countIn(ring, header);
+  words[NEXT + slot] = isUsedUp ? (next + wordsOf(ring, header)) | 0 : next;
+  words[INDEX + slot] = isUsedUp ? 0 : index;
+  // Commits: from here on the items are taken.
+  Atomics.store(words, GETS, (gets + 2 * count) ^ 1);
+}
+
+/** The first position that somebody may still read. */
+function firstNeeded(store: Store): number {
+  const { gets } = store;
+  let first = nextOf(store);
+  if (store.words[OUTSTANDING]! === 0) return first;
+  for (let place = 0; place < placesEnd(gets); place++) {
+    if (!holdsItem(store, place)) continue;
+    const position = noteOf(gets, place);
+    if (((position - first) | 0) < 0) first = position;
+  }
+  return first;
+}
+
+function holdsItem(store: Store, place: number): boolean {
+  const state = placeState(store.gets, place);
+  return state === GRANTED || state === ORPHAN;
+}
+
+/** Whether the item of the place is the next one: it was assigned, but that was not counted. */
+function isNext(store: Store, place: number): boolean {
+  const { gets } = store;
+  return noteOf(gets, place) === nextOf(store) && noteIndexOf(gets, place) === indexOf(store) &&
+    difference(Atomics.load(store.words, PUTS), store.words[GETS]!) > 0;
+}
+
+/** Whether a place before or behind has the same item: it was assigned anew, but not yet let go. */
+function isTwice(store: Store, orphan: number): boolean {
+  const { gets } = store;
+  for (let place = 0; place < placesEnd(gets); place++) {
+    if (
+      place !== orphan && placeState(gets, place) === GRANTED &&
+      noteOf(gets, place) === noteOf(gets, orphan) &&
+      noteIndexOf(gets, place) === noteIndexOf(gets, orphan)
+    ) return true;
+  }
+  return false;
+}
+
+/** Whether the item of place `a` was put before that of place `b`. */
+function isBefore(gets: Line, a: number, b: number): boolean {
+  const distance = (noteOf(gets, a) - noteOf(gets, b)) | 0;
+  return distance < 0 || (distance === 0 && noteIndexOf(gets, a) < noteIndexOf(gets, b));
+}
+
+/** Puts the get side in order after a death; harmless at any time. Under its latch. */
+function mendGets(store: Store): void {
+  const { words, gets, ring, domain } = store;
+  const count = deaths(domain);
+  dropDeadWaiters(gets);
+  let outstanding = 0;
+  let orphans = 0;
+  for (let place = 0; place < placesEnd(gets); place++) {
+    const state = placeState(gets, place);
+    if (state >= 0) continue;
+    const isDead = !isAlive(domain, ownerOf(gets, place));
+    if (state === OFFERED) {
+      if (isDead) {
+        Atomics.compareExchange(words, OFFER, ASSIGNED, OPEN);
+        freeServed(gets, place);
+      }
+    } else if (!holdsItem(store, place)) {
+      if (isDead) freeServed(gets, place);
+    } else {
+      if (state === ORPHAN && isTwice(store, place)) {
+        freeServed(gets, place);
+        continue;
+      }
+      if (isNext(store, place)) assign(store, readWord(ring, noteOf(gets, place)), 1);
+      if (isDead && state === GRANTED) remark(gets, place, ORPHAN);
+      if (isDead || state === ORPHAN) orphans++;
+      outstanding++;
+    }
+  }
+  words[OUTSTANDING] = outstanding;
+  Atomics.store(words, ORPHANS, orphans);
+  Atomics.store(words, HEAD, firstNeeded(store));
+  words[GET_SEEN] = count;
+  serveGets(store);
+}
+
+/** Serves who can be after something changed that is not an item, such as a death. Under no latch. */
+export function refreshGets(store: Store): void {
+  enterGet(store);
+  serveGets(store);
+  exitGet(store);
+}
+
+/** The same for those who wait for room. */
+export function refreshPuts(store: Store): void {
+  enterPut(store);
+  servePuts(store);
+  exitPut(store);
+}
+
+/** Closes the queue: who waits for room is sent away, who waits for items as soon as none is left. */
+export function closeStore(store: Store): void {
+  enterPut(store);
+  Atomics.store(store.words, CLOSED, 1);
+  serveAll(store.puts, ENDED);
+  exitPut(store);
+  refreshGets(store);
+}
+
+/** Position and index of the item that a served place was assigned. Its agent may ask. */
+export function assignedTo(store: Store, place: number): { position: number; index: number } {
+  return { position: noteOf(store.gets, place), index: noteIndexOf(store.gets, place) };
+}
+
+export { drawTicket, leave, lineUp, lineUpAgain, placeState };

@@ -1,0 +1,244 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// Waiting calls: what a call does between "not yet" and "done", whether it blocks the thread or is a
+// promise. Here, once for all primitives, are the deadline, the abort, the termination of the agent,
+// and what keeps the event loop alive.
+//
+// Every agent sleeps on one word of its own, PARK, whatever it waits for. A sleeper reads PARK, then
+// looks at what it waits for, then sleeps if PARK is still the same; a waker changes what is waited
+// for, then PARK, then notifies. So no change can fall between the look and the sleep.
+
+import { type Domain, domainCount, setParked, stopRequested } from "./_agent.ts";
+import { canBlock, park, parkAsync } from "./_park.ts";
+import { TerminatedError } from "./errors.ts";
+
+/** One waiting call, as the primitive that it waits at sees it. */
+export interface Waiter {
+  /**
+   * Looks whether the wait is over, and then says `true` for ever. Throws if it ended without what
+   * was waited for. Called after every wake-up, which may be for nothing.
+   */
+  poll(): boolean;
+  /**
+   * Withdraws, leaving no trace. `false` if the wait was over just before: `poll` then says so, and
+   * what it brought has to be taken.
+   */
+  withdraw(): boolean;
+}
+
+/** Longest sleep of a blocked thread: how late it may notice what nobody told it, in milliseconds. */
+const SLICE = 1_000;
+/** The same for an agent in several domains, whose stop word wakes it in one of them only. */
+const SHORT_SLICE = 100;
+/** Longest delay that timers take. */
+const MAX_DELAY = 2 ** 31 - 1;
+
+/**
+ * Blocks the thread until the wait is over (`true`) or `timeout` milliseconds have passed (`false`:
+ * withdrawn). `call` names the asynchronous form, for the error where blocking is forbidden.
+ */
+export function waitSync(
+  domain: Domain,
+  waiter: Waiter,
+  timeout: number,
+  call: string,
+): boolean {
+  const deadline = timeout === Infinity ? Infinity : performance.now() + timeout;
+  setParked(domain, 1);
+  try {
+    for (;;) {
+      const epoch = Atomics.load(domain.words, domain.park);
+      if (waiter.poll()) return true;
+      if (stopRequested(domain)) {
+        if (waiter.withdraw()) throw terminated();
+        continue;
+      }
+      const left = deadline - performance.now();
+      if (left <= 0) {
+        if (waiter.withdraw()) return false;
+        continue;
+      }
+      if (!canBlock) {
+        if (waiter.withdraw()) throw mayNotBlock(call);
+        continue;
+      }
+      park(domain.words, domain.park, epoch, Math.min(left, domainCount() > 1 ? SHORT_SLICE : SLICE));
+    }
+  } finally {
+    if (!pumpOf(domain).armed) setParked(domain, 0);
+  }
+}
+
+/**
+ * Resolves once the wait is over (`true`) or `timeout` milliseconds have passed (`false`: withdrawn).
+ * Rejects with the signal's reason, with `TerminatedError`, or with what `poll` throws.
+ */
+export function waitAsync(
+  domain: Domain,
+  waiter: Waiter,
+  timeout: number,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const pump = pumpOf(domain);
+    const pending = new Pending(pump, waiter, resolve, reject, timeout, signal);
+    pump.add(pending);
+  });
+}
+
+function terminated(): TerminatedError {
+  return new TerminatedError("Cannot wait any longer: this agent is being terminated");
+}
+
+function mayNotBlock(call: string): DOMException {
+  return new DOMException(
+    `Cannot block the main thread of a browser: call "${call}" instead of "${call}Sync"`,
+    "InvalidStateError",
+  );
+}
+
+// -- Asynchronous waits ------------------------------------------------------------------------
+
+class Pending {
+  readonly #pump: Pump;
+  readonly #waiter: Waiter;
+  readonly #resolve: (served: boolean) => void;
+  readonly #reject: (reason: unknown) => void;
+  readonly #deadline: number;
+  readonly #signal: AbortSignal | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    pump: Pump,
+    waiter: Waiter,
+    resolve: (served: boolean) => void,
+    reject: (reason: unknown) => void,
+    timeout: number,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#pump = pump;
+    this.#waiter = waiter;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#signal = signal;
+    this.#deadline = Infinity;
+    if (timeout !== Infinity) {
+      this.#deadline = performance.now() + timeout;
+      this.#timer = setTimeout(this.#onTime, Math.min(timeout, MAX_DELAY));
+    }
+    signal?.addEventListener("abort", this.#onAbort);
+  }
+
+  /** Settles the call if its wait is over or must end. */
+  look(): void {
+    try {
+      if (this.#waiter.poll()) {
+        this.#end();
+        this.#resolve(true);
+      } else if (stopRequested(this.#pump.domain)) {
+        this.#giveUp(() => this.#reject(terminated()));
+      }
+    } catch (error) {
+      this.#end();
+      this.#reject(error);
+    }
+  }
+
+  #giveUp(settle: () => void): void {
+    if (this.#waiter.withdraw()) {
+      this.#end();
+      settle();
+    } else {
+      this.look();
+    }
+  }
+
+  readonly #onTime = (): void => {
+    const left = this.#deadline - performance.now();
+    // Timers may fire early, and have a longest delay.
+    if (left > 0) this.#timer = setTimeout(this.#onTime, Math.min(Math.ceil(left), MAX_DELAY));
+    else this.#giveUp(() => this.#resolve(false));
+  };
+
+  readonly #onAbort = (): void => {
+    this.#giveUp(() => this.#reject(this.#signal!.reason));
+  };
+
+  #end(): void {
+    this.#pump.remove(this);
+    clearTimeout(this.#timer);
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+  }
+}
+
+/** Lets the pending calls of this agent look again whenever its PARK word is notified. */
+class Pump {
+  readonly domain: Domain;
+  /** Whether a ticket waits on PARK. One is enough for all calls, and it serves the next ones too. */
+  armed = false;
+  readonly #pending = new Set<Pending>();
+
+  constructor(domain: Domain) {
+    this.domain = domain;
+  }
+
+  add(pending: Pending): void {
+    this.#pending.add(pending);
+    holdLoop();
+    // Armed before the look: what changes after the look finds the ticket.
+    this.#arm();
+    pending.look();
+  }
+
+  remove(pending: Pending): void {
+    if (this.#pending.delete(pending)) releaseLoop();
+  }
+
+  #arm(): void {
+    if (this.armed) return;
+    const { domain } = this;
+    setParked(domain, 1);
+    for (;;) {
+      const ticket = parkAsync(domain.words, domain.park, Atomics.load(domain.words, domain.park));
+      if (ticket === undefined) continue;
+      this.armed = true;
+      ticket.then(this.#onWake);
+      return;
+    }
+  }
+
+  readonly #onWake = (): void => {
+    this.armed = false;
+    if (this.#pending.size === 0) return setParked(this.domain, 0);
+    this.#arm();
+    // In the order of the calls: some primitives rely on it.
+    for (const pending of this.#pending) pending.look();
+  };
+}
+
+const pumps = new Map<Domain, Pump>();
+
+function pumpOf(domain: Domain): Pump {
+  let pump = pumps.get(domain);
+  if (pump === undefined) {
+    pump = new Pump(domain);
+    pumps.set(domain, pump);
+  }
+  return pump;
+}
+
+// -- Keeping the event loop alive --------------------------------------------------------------
+
+// A pending ticket does not keep the program alive: one timer does, for all of them.
+let holds = 0;
+let keepAlive: ReturnType<typeof setInterval> | undefined;
+
+/** Keeps the event loop alive until {@linkcode releaseLoop} was called as often. */
+export function holdLoop(): void {
+  if (holds++ === 0) keepAlive = setInterval(() => {}, MAX_DELAY);
+}
+
+/** The counterpart of {@linkcode holdLoop}. */
+export function releaseLoop(): void {
+  if (--holds === 0) clearInterval(keepAlive);
+}
