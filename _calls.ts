@@ -12,24 +12,20 @@ export class Calls {
   readonly domain: Domain;
   /** Makes sure that this agent is woken when there is news. */
   readonly announce: () => void;
-  readonly #waiting: Call[] = [];
+  /** The calls that wait; a new one may go ahead only if there is none. */
+  readonly waiting: Call[] = [];
 
   constructor(domain: Domain, announce: () => void) {
     this.domain = domain;
     this.announce = announce;
   }
 
-  /** Whether no call waits, so that a new one may go ahead. */
-  get isEmpty(): boolean {
-    return this.#waiting.length === 0;
-  }
-
   /** Lets calls proceed in their order, until one cannot. */
   advance(caller: Call | undefined): void {
     for (;;) {
-      const first = this.#waiting[0];
+      const first = this.waiting[0];
       if (first === undefined || !first.proceed()) return;
-      this.#waiting.shift();
+      this.waiting.shift();
       // It was not woken itself: it has to look before its promise can resolve.
       if (first !== caller) unpark(this.domain, this.domain.id);
     }
@@ -37,21 +33,21 @@ export class Calls {
 
   /** Ends all calls with the error. */
   fail(error: unknown): void {
-    for (const call of this.#waiting.splice(0)) call.fail(error);
+    for (const call of this.waiting.splice(0)) call.fail(error);
     unpark(this.domain, this.domain.id);
   }
 
   remove(call: Call): void {
-    const index = this.#waiting.indexOf(call);
+    const index = this.waiting.indexOf(call);
     if (index < 0) return;
-    this.#waiting.splice(index, 1);
+    this.waiting.splice(index, 1);
     // Those behind it may be able to proceed now.
-    if (this.#waiting.length > 0) unpark(this.domain, this.domain.id);
+    if (this.waiting.length > 0) unpark(this.domain, this.domain.id);
   }
 
   /** Makes the call, blocking the thread until it is through. */
   runSync(call: Call, timeout: number, action: string, name: string): void {
-    this.#waiting.push(call);
+    this.waiting.push(call);
     try {
       // The first look is free: it needs no registration.
       this.advance(call);
@@ -72,7 +68,7 @@ export class Calls {
     signal: AbortSignal | undefined,
     action: string,
   ): Promise<void> {
-    this.#waiting.push(call);
+    this.waiting.push(call);
     try {
       this.advance(call);
       if (call.isOver()) return;
@@ -87,7 +83,7 @@ export class Calls {
 
   /** Makes the call if it needs no wait. Returns whether it went through. */
   attempt(call: Call): boolean {
-    this.#waiting.push(call);
+    this.waiting.push(call);
     try {
       this.advance(call);
       return call.isOver();

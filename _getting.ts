@@ -30,7 +30,7 @@ import {
   gettable,
   hasOffer,
   indexOf,
-  isClosed,
+  isClosedNow,
   isOffered,
   ITEM,
   leave,
@@ -73,14 +73,14 @@ export class Getting {
 
   /** The next item, `EMPTY` or `END`. */
   tryGet(): unknown {
-    if (!this.calls.isEmpty) return EMPTY;
+    if (this.calls.waiting.length > 0) return EMPTY;
     const { store } = this;
     let number: unknown;
     enterGet(store);
     // Damaged storage throws, and must not leave the latch behind.
     try {
       if (gettable(store) === 0 || orphanOf(store) >= 0) {
-        if (!liftOne(this, -1)) return isClosed(store) ? END : EMPTY;
+        if (!liftOne(this, -1)) return isClosedNow(store) ? END : EMPTY;
       } else {
         const position = nextOf(store);
         const header = readWord(store.ring, position);
@@ -118,14 +118,14 @@ export class Getting {
     const { store } = this;
     enterGet(store);
     const isNews = gettable(store) > 0 || orphanOf(store) >= 0 || hasOffer(store) ||
-      isClosed(store);
+      isClosedNow(store);
     exitGet(store);
     return isNews;
   }
 
   /** Waits a little for news, as that is quicker than going to sleep. */
   spin(): void {
-    if (this.calls.isEmpty) spinForPut(this.store);
+    if (this.calls.waiting.length === 0) spinForPut(this.store);
   }
 
   add(call: GetCall): void {
@@ -202,7 +202,7 @@ export abstract class GetCall extends Call {
         throw emptyQueue();
       }
       if (!this.take(place)) {
-        if (isClosed(store)) throw emptyQueue();
+        if (isClosedNow(store)) throw emptyQueue();
         return false;
       }
       this.#place = -1;
@@ -242,7 +242,8 @@ export abstract class GetCall extends Call {
   }
 
   #mayBeMended(): boolean {
-    return deaths(this.store.domain) !== this.#deaths && (this.#deaths = deaths(this.store.domain)) >= 0;
+    return deaths(this.store.domain) !== this.#deaths &&
+      (this.#deaths = deaths(this.store.domain)) >= 0;
   }
 
   #deaths = -1;

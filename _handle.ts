@@ -101,6 +101,11 @@ export function createHandle(
   return { sabre: kind, version: VERSION, serial, domain: domain.memory, memory, offset, detail };
 }
 
+/** The serial of the primitive that lies at an offset of the memory. */
+export function serialAt(memory: SharedArrayBuffer, offset: number): number {
+  return Atomics.load(new Int32Array(memory, offset, 4), SERIAL);
+}
+
 /** Remembers the one object of this agent for the primitive. */
 export function remember(handle: Handle, domain: Domain, instance: object): void {
   const key = keyOf(handle);
@@ -126,7 +131,9 @@ export function handleOf(value: unknown, kind: string, minBytes: number): Handle
   }
   const { memory, offset } = handle;
   if (memory.byteLength - offset < minBytes) {
-    throw new TypeError(`Cannot attach ${kind}: its memory is truncated to ${memory.byteLength} bytes`);
+    throw new TypeError(
+      `Cannot attach ${kind}: its memory is truncated to ${memory.byteLength} bytes`,
+    );
   }
   const words = new Int32Array(memory, offset, 4);
   if (
@@ -160,7 +167,8 @@ function handleIn(value: unknown, action: string): Handle {
   }
   const { offset, serial } = handle;
   if (
-    !(handle.domain instanceof SharedArrayBuffer) || !(handle.memory instanceof SharedArrayBuffer) ||
+    !(handle.domain instanceof SharedArrayBuffer) ||
+    !(handle.memory instanceof SharedArrayBuffer) ||
     !Number.isInteger(serial) || !Number.isInteger(offset) || offset! < 0 || offset! % 8 !== 0
   ) {
     throw new TypeError(`Cannot ${action}: the handle is damaged`);

@@ -49,6 +49,11 @@ export function waiting(line: Line): number {
   return Atomics.load(line.words, line.base + WAITING);
 }
 
+/** The same for the holder of the latch, under which alone it changes. */
+export function waitingNow(line: Line): number {
+  return line.words[line.base + WAITING]!;
+}
+
 /** The state of a place. Its owner may ask at any time. */
 export function placeState(line: Line, place: number): number {
   return Atomics.load(line.words, line.base + PLACE + place);
@@ -96,7 +101,7 @@ export function leave(line: Line, place: number): boolean {
 /** The place that has waited longest, or -1. */
 export function oldest(line: Line): number {
   const { words, base } = line;
-  if (Atomics.load(words, base + WAITING) === 0) return -1;
+  if (waitingNow(line) === 0) return -1;
   let found = -1;
   let first = 0;
   const own = topSlot(line.domain);

@@ -22,15 +22,7 @@
 // the lock, whatever LOCK says, and it writes its own id there as its first act. At most one place is
 // granted at any time, since only the holder grants.
 
-import {
-  deaths,
-  type Domain,
-  flushWakes,
-  isAlive,
-  pidOf,
-  topSlot,
-  wakeLater,
-} from "./_agent.ts";
+import { deaths, type Domain, flushWakes, isAlive, pidOf, topSlot, wakeLater } from "./_agent.ts";
 import { hasPassed, micros } from "./_clock.ts";
 import { pause, spinLimit } from "./_park.ts";
 import { lockLatch, unlockLatch } from "./_latch.ts";
@@ -45,12 +37,12 @@ import {
   lineUp,
   nextPlace,
   nextUnused,
+  noteOf,
   oldest,
   ownerOf,
   placesEnd,
   placeState,
   serve,
-  noteOf,
   waiting,
 } from "./_line.ts";
 

@@ -61,7 +61,10 @@ export function timeoutOf(options: SyncWaitOptions | undefined, action: string):
 }
 
 /** The signal of `options`, after making sure that it has not fired and is one. */
-export function signalOf(options: WaitOptions | undefined, action: string): AbortSignal | undefined {
+export function signalOf(
+  options: WaitOptions | undefined,
+  action: string,
+): AbortSignal | undefined {
   const signal = options?.signal;
   if (signal === undefined) return undefined;
   if (!(signal instanceof AbortSignal)) {

@@ -28,6 +28,7 @@ import {
   enterPut,
   exitPut,
   isClosed,
+  isClosedNow,
   leave,
   limitsOf,
   lineUp,
@@ -68,11 +69,11 @@ export class Putting {
   /** Puts the value if no call waits and there is room. */
   tryPut(value: unknown): boolean {
     pack(packet, value);
-    if (!this.calls.isEmpty) return false;
+    if (this.calls.waiting.length > 0) return false;
     const { store } = this;
     const words = packetWords(packet);
     enterPut(store);
-    const closed = isClosed(store);
+    const closed = isClosedNow(store);
     const fits = !closed && canPut(store, words);
     if (fits) {
       writePacket(store.ring, tailOf(store), packet);
@@ -193,7 +194,7 @@ export class PutCall extends Call {
       }
       if (!source.prepare()) return this.#end();
       enterPut(store);
-      if (isClosed(store)) {
+      if (isClosedNow(store)) {
         this.#leaveLine();
         exitPut(store);
         source.stop();

@@ -54,7 +54,7 @@ export class Receiver {
 
   /** The next message if no call waits and one is there, else `EMPTY`. */
   tryReceive(): unknown {
-    return this.calls.isEmpty ? this.take() : EMPTY;
+    return this.calls.waiting.length === 0 ? this.take() : EMPTY;
   }
 
   /** Whether nothing more will come. */
@@ -122,7 +122,9 @@ export class Receiver {
 
   /** Waits a little for news, as that is quicker than going to sleep. */
   spin(): void {
-    if (this.calls.isEmpty) spinWhile(this.side.words, newsIndex(this.side), this.side.seen);
+    if (this.calls.waiting.length === 0) {
+      spinWhile(this.side.words, newsIndex(this.side), this.side.seen);
+    }
   }
 
   close(): void {

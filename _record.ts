@@ -134,9 +134,7 @@ export function keep(packet: Packet): Packet {
   if (packet.type > BYTES) return { ...packet };
   const bytes = new Uint8Array(wordsFor(packet.length) * 4);
   bytes.set(
-    packet.length === packet.bytes.length
-      ? packet.bytes
-      : packet.bytes.subarray(0, packet.length),
+    packet.length === packet.bytes.length ? packet.bytes : packet.bytes.subarray(0, packet.length),
   );
   return { ...packet, bytes, words: new Int32Array(bytes.buffer) };
 }

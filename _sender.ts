@@ -57,7 +57,9 @@ export class Sender {
     const { side } = this;
     pack(packet, value);
     const words = packetWords(packet);
-    if (!this.calls.isEmpty || !isOrdinary(side, packet) || !hasRoom(side, words)) return false;
+    if (this.calls.waiting.length > 0 || !isOrdinary(side, packet) || !hasRoom(side, words)) {
+      return false;
+    }
     writePacket(side.ring, side.own, packet);
     if (!publish(side, words)) throw closedPeer(value);
     return true;
@@ -68,7 +70,9 @@ export class Sender {
     const { side } = this;
     packBytes(packet, bytes);
     const words = packetWords(packet);
-    if (!this.calls.isEmpty || !isOrdinary(side, packet) || !hasRoom(side, words)) return false;
+    if (this.calls.waiting.length > 0 || !isOrdinary(side, packet) || !hasRoom(side, words)) {
+      return false;
+    }
     writePacket(side.ring, side.own, packet);
     if (!publish(side, words)) throw closedPeer(bytes);
     return true;
@@ -103,7 +107,9 @@ export class Sender {
 
   /** Waits a little for room, as that is quicker than going to sleep. */
   spin(): void {
-    if (this.calls.isEmpty) spinWhile(this.side.words, roomIndex(this.side), this.side.seen);
+    if (this.calls.waiting.length === 0) {
+      spinWhile(this.side.words, roomIndex(this.side), this.side.seen);
+    }
   }
 
   close(): void {

@@ -12,7 +12,7 @@
 // - Waiters are served: one who waits for an item is assigned a certain item, at a certain position,
 //   in the moment in which there is one; who waits for room gets room set aside. So whoever comes
 //   later cannot take it, and one who is slow to wake keeps nobody from the rest.
-// - No latch is taken inside the other one.
+// - No latch is taken inside the other one, but to close: the get side's inside the put side's.
 // - An item larger than the whole ring is offered: it lies in the overflow memory while its putter
 //   waits for somebody to take it, and nothing is put behind it.
 //
@@ -51,6 +51,7 @@ import {
   serveAll,
   setNotes,
   waiting,
+  waitingNow,
 } from "./_line.ts";
 import { countIn, wordsOf } from "./_record.ts";
 import { readWord, type Ring, ringAt } from "./_ring.ts";
@@ -120,6 +121,8 @@ export interface Store {
   readonly gets: Line;
   /** HEAD when last seen; it can only be further on. */
   head: number;
+  /** PUTS when last seen; it can only be further on, and GETS cannot be beyond it. */
+  seen: number;
 }
 
 /** This agent's view of the memory. */
@@ -127,7 +130,8 @@ export function storeAt(domain: Domain, words: Int32Array): Store {
   const puts = { domain, words, base: PUT_LINE };
   const gets = { domain, words, base: GET_LINE };
   const ring = ringAt(words, RING, words[SIZE]!);
-  return { domain, words, ring, puts, gets, head: Atomics.load(words, HEAD) };
+  const head = Atomics.load(words, HEAD);
+  return { domain, words, ring, puts, gets, head, seen: Atomics.load(words, PUTS) };
 }
 
 /** Writes what never changes. Nobody else has the memory yet. */
@@ -168,6 +172,11 @@ export function unfinishedOf(store: Store): number {
       return ((puts >>> 1) + offers - done) & COUNT_MASK;
     }
   }
+}
+
+/** The same for the holder of a latch, as it is set under both. */
+export function isClosedNow(store: Store): boolean {
+  return store.words[CLOSED]! !== 0;
 }
 
 /** Whether the queue was closed. */
@@ -259,11 +268,11 @@ export function canPut(store: Store, need: number): boolean {
   const { words } = store;
   if (words[OFFERING]! !== 0) closeOffer(words);
   // Nobody who waits is passed, and nothing is taken of what was set aside for those who were served.
-  if (waiting(store.puts) === 0 && words[OFFERING]! === 0 && fits(store, need)) return true;
+  if (waitingNow(store.puts) === 0 && words[OFFERING]! === 0 && fits(store, need)) return true;
   // What is full may only look so because of the dead.
   if (deaths(store.domain) === words[PUT_SEEN]!) return false;
   mendPuts(store);
-  return waiting(store.puts) === 0 && words[OFFERING]! === 0 && fits(store, need);
+  return waitingNow(store.puts) === 0 && words[OFFERING]! === 0 && fits(store, need);
 }
 
 /** Words that may be put in further records beside the first of `need` words. Under the latch. */
@@ -282,7 +291,7 @@ export function spareItems(store: Store): number {
 
 /** Where the next record goes. Under the latch. */
 export function tailOf(store: Store): number {
-  return Atomics.load(store.words, TAIL + (store.words[PUTS]! & 1));
+  return store.words[TAIL + (store.words[PUTS]! & 1)]!;
 }
 
 /** Makes `count` items in the `length` words from the tail on gettable. Under the latch. */
@@ -413,8 +422,15 @@ export function exitGet(store: Store): void {
 export function gettable(store: Store): number {
   const { words } = store;
   // Those who wait come first. Mostly nobody does, as they are served when items come.
-  if (waiting(store.gets) > 0 || deaths(store.domain) !== words[GET_SEEN]!) serveGets(store);
-  return difference(Atomics.load(words, PUTS), words[GETS]!);
+  if (waitingNow(store.gets) > 0) serveGets(store);
+  // Others may have got beyond what this agent saw: then it is no more than a negative number.
+  const seen = ((store.seen >> 1) - (words[GETS]! >> 1)) << 1 >> 1;
+  if (seen > 0) return seen;
+  store.seen = Atomics.load(words, PUTS);
+  const count = difference(store.seen, words[GETS]!);
+  // What is empty may only look so because somebody died with an item.
+  if (count === 0 && deaths(store.domain) !== words[GET_SEEN]!) mendGets(store);
+  return count;
 }
 
 /** Spins until something is put, for less time than going to sleep would take. Under no latch. */
@@ -441,7 +457,7 @@ export function commitGet(store: Store, header: number, count: number): void {
 /** The place of an item that was assigned to somebody who died; -1: none. Under the latch. */
 export function orphanOf(store: Store): number {
   const { words, gets } = store;
-  if (Atomics.load(words, ORPHANS) === 0) return -1;
+  if (words[ORPHANS]! === 0) return -1;
   let found = -1;
   for (let place = 0; place < placesEnd(gets); place++) {
     if (placeState(gets, place) === ORPHAN && (found < 0 || isBefore(gets, place, found))) {
@@ -527,7 +543,7 @@ export function serveGets(store: Store): void {
       break;
     }
   }
-  if (isClosed(store) && difference(Atomics.load(words, PUTS), words[GETS]!) === 0) {
+  if (isClosedNow(store) && difference(Atomics.load(words, PUTS), words[GETS]!) === 0) {
     serveAll(gets, ENDED);
   }
 }
@@ -643,7 +659,11 @@ export function refreshPuts(store: Store): void {
 /** Closes the queue: who waits for room is sent away, who waits for items as soon as none is left. */
 export function closeStore(store: Store): void {
   enterPut(store);
+  // Under both latches: no put is in progress, and no get that has seen it open. Nobody holds one
+  // latch while it waits for this one's.
+  enterGet(store);
   Atomics.store(store.words, CLOSED, 1);
+  exitGet(store);
   serveAll(store.puts, ENDED);
   exitPut(store);
   refreshGets(store);

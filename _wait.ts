@@ -62,7 +62,12 @@ export function waitSync(
         if (waiter.withdraw()) throw mayNotBlock(call);
         continue;
       }
-      park(domain.words, domain.park, epoch, Math.min(left, domainCount() > 1 ? SHORT_SLICE : SLICE));
+      park(
+        domain.words,
+        domain.park,
+        epoch,
+        Math.min(left, domainCount() > 1 ? SHORT_SLICE : SLICE),
+      );
     }
   } finally {
     if (!pumpOf(domain).armed) setParked(domain, 0);

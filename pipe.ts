@@ -345,9 +345,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     }
     if (sender.isTooLarge()) {
       throw new RangeError(
-        `Cannot send without waiting as the message is larger than the storage: that has ${
-          sender.capacity
-        } bytes`,
+        `Cannot send without waiting as the message is larger than the storage: that has ${sender.capacity} bytes`,
       );
     }
     return false;
@@ -548,7 +546,9 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     const receiver = this.#toReceive("receive");
     const message = receiver.tryReceive();
     if (message !== EMPTY) return { state: "ok", value: message as In };
-    return { state: receiver.calls.isEmpty && receiver.isAtEnd() ? "closed" : "empty" };
+    return {
+      state: receiver.calls.waiting.length === 0 && receiver.isAtEnd() ? "closed" : "empty",
+    };
   }
 
   /**
@@ -1001,7 +1001,11 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
   /** The one-line state for `console.log`. */
   [Symbol.for("Deno.customInspect")](): string {
     const owner = this.#owner();
-    const whose = owner === 0 ? "unused" : owner === this.#domain.id ? "mine" : describe(this, owner);
+    const whose = owner === 0
+      ? "unused"
+      : owner === this.#domain.id
+      ? "mine"
+      : describe(this, owner);
     return `Connection { end: ${this.#end}, owner: ${whose}, closed: ${this.#closed} }`;
 
     function describe(self: Connection<Out, In>, id: number): string {
@@ -1083,7 +1087,8 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     if (this.#closed) throw new ClosedError("Cannot pass this end of a pipe: it is closed");
     if (
       owned &&
-      !((this.#sender?.calls.isEmpty ?? true) && (this.#receiver?.calls.isEmpty ?? true))
+      ((this.#sender?.calls.waiting.length ?? 0) > 0 ||
+        (this.#receiver?.calls.waiting.length ?? 0) > 0)
     ) {
       throw new TypeError("Cannot pass this end of a pipe: calls wait at it");
     }
@@ -1120,7 +1125,9 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
 
 function checkBytes(bytes: unknown, action: string): Uint8Array {
   if (bytes instanceof Uint8Array) return bytes;
-  throw new TypeError(`Cannot ${action} as a Uint8Array is needed: current value is ${show(bytes)}`);
+  throw new TypeError(
+    `Cannot ${action} as a Uint8Array is needed: current value is ${show(bytes)}`,
+  );
 }
 
 function checkIterable<T>(values: T, action: string): T {
@@ -1128,7 +1135,9 @@ function checkIterable<T>(values: T, action: string): T {
     (typeof values === "object" || typeof values === "string") && values !== null &&
     Symbol.iterator in Object(values)
   ) return values;
-  throw new TypeError(`Cannot ${action} as an iterable is needed: current value is ${show(values)}`);
+  throw new TypeError(
+    `Cannot ${action} as an iterable is needed: current value is ${show(values)}`,
+  );
 }
 
 function checkTarget(target: unknown, action: string): void {

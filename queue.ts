@@ -33,7 +33,7 @@
  */
 
 import { type Domain, home, slotOf, unpark } from "./_agent.ts";
-import { emptyQueue, EMPTY, END, Getting } from "./_getting.ts";
+import { EMPTY, emptyQueue, END, Getting } from "./_getting.ts";
 import {
   createHandle,
   domainOf,
@@ -717,7 +717,7 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
    * ```
    */
   get full(): boolean {
-    return !this.#putting.calls.isEmpty || isFull(this.#store, SMALL);
+    return this.#putting.calls.waiting.length > 0 || isFull(this.#store, SMALL);
   }
 
   /**
