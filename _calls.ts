@@ -52,7 +52,9 @@ export class Calls {
       // The first look is free: it needs no registration.
       this.advance(call);
       if (call.isOver()) return;
-      const served = timeout > 0 && waitSync(this.domain, call, timeout, name);
+      const served = timeout > 0
+        ? waitSync(this.domain, call, timeout, name)
+        : !call.withdraw();
       if (!served && !call.isPartial) throw timeoutError(action, timeout);
     } catch (error) {
       if (call.hasFailed || !call.isPartial) throw error;
@@ -72,7 +74,9 @@ export class Calls {
     try {
       this.advance(call);
       if (call.isOver()) return;
-      const served = timeout > 0 && await waitAsync(this.domain, call, timeout, signal);
+      const served = timeout > 0
+        ? await waitAsync(this.domain, call, timeout, signal)
+        : !call.withdraw();
       if (!served && !call.isPartial) throw timeoutError(action, timeout);
     } catch (error) {
       if (call.hasFailed || !call.isPartial) throw error;
@@ -86,7 +90,7 @@ export class Calls {
     this.waiting.push(call);
     try {
       this.advance(call);
-      return call.isOver();
+      return call.isOver() || !call.withdraw();
     } finally {
       this.remove(call);
     }

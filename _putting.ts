@@ -73,16 +73,16 @@ export class Putting {
     const { store } = this;
     const words = packetWords(packet);
     enterPut(store);
-    const closed = isClosedNow(store);
-    const fits = !closed && canPut(store, words);
-    if (fits) {
+    try {
+      if (isClosedNow(store)) throw closedQueue(value);
+      if (!canPut(store, words)) return false;
       writePacket(store.ring, tailOf(store), packet);
       commitPut(store, words, 1);
+    } finally {
+      exitPut(store);
     }
-    exitPut(store);
-    if (fits) attendGetters(store);
-    else if (closed) throw closedQueue(value);
-    return fits;
+    attendGetters(store);
+    return true;
   }
 
   /** Whether the item that could not be put just now is larger than the whole storage. */
@@ -194,20 +194,24 @@ export class PutCall extends Call {
       }
       if (!source.prepare()) return this.#end();
       enterPut(store);
-      if (isClosedNow(store)) {
-        this.#leaveLine();
+      // What the source does may fail: for lack of memory, or because the user detached its own.
+      try {
+        if (isClosedNow(store)) {
+          this.#leaveLine();
+          source.stop();
+          if (this.isPartial) return this.#end();
+          throw closedQueue(source.value);
+        }
+        if (!this.#mayPut()) return false;
+        if (source.need === TURN) this.#offer();
+        else this.count += source.write(store);
+      } catch (error) {
+        // What was set aside for it is free again.
+        servePuts(store);
+        throw error;
+      } finally {
         exitPut(store);
-        source.stop();
-        if (this.isPartial) return this.#end();
-        throw closedQueue(source.value);
       }
-      if (!this.#mayPut()) {
-        exitPut(store);
-        return false;
-      }
-      if (source.need === TURN) this.#offer();
-      else this.count += source.write(store);
-      exitPut(store);
       attendGetters(store);
     }
   }

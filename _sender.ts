@@ -165,6 +165,12 @@ class IterableCall extends ManyCall {
     }
   }
 
+  override withdraw(): boolean {
+    if (!super.withdraw()) return false;
+    this.#iterator.return?.();
+    return true;
+  }
+
   #proceed(): boolean {
     for (;;) {
       if (this.#writing !== undefined) {

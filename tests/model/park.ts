@@ -1,0 +1,31 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// Stands for `_park.ts` in the model: the same sleeping and waking, no spinning.
+
+export const canBlock = true;
+
+export function park(
+  words: Int32Array<SharedArrayBuffer>,
+  index: number,
+  expected: number,
+  milliseconds: number,
+): void {
+  Atomics.wait(words, index, expected, milliseconds);
+}
+
+export function parkAsync(
+  words: Int32Array<SharedArrayBuffer>,
+  index: number,
+  expected: number,
+): Promise<unknown> | undefined {
+  const ticket = Atomics.waitAsync(words, index, expected);
+  return ticket.async ? ticket.value : undefined;
+}
+
+export function wakeAll(words: Int32Array<SharedArrayBuffer>, index: number): void {
+  Atomics.notify(words, index);
+}
+
+export const spinLimit = 0;
+
+export function pause(): void {}
