@@ -218,11 +218,11 @@ function parkIndex(id: number): number {
 
 /** Every domain that this agent has joined, by what its UUID words spell. */
 const joined = new Map<string, Domain>();
-let homeDomain: Domain | undefined;
+const domains: Domain[] = [];
 
 /** The domain in which this agent makes its primitives: the first that it met. */
 export function home(): Domain {
-  return homeDomain ?? join(createMemory());
+  return domains[0] ?? join(createMemory());
 }
 
 /** This agent's view of the domain, which it joins if it was not in it. Refuses foreign memory. */
@@ -236,15 +236,15 @@ export function settle(memory: SharedArrayBuffer, id: number): Domain {
   return enter(checkMemory(memory), id);
 }
 
-/** How many domains this agent is in. More than one only if it made primitives before it was sent any. */
-export function domainCount(): number {
-  return joined.size;
+/** The domains that this agent is in: more than one only if it made primitives before it was sent any. */
+export function joinedDomains(): readonly Domain[] {
+  return domains;
 }
 
 function enter(words: Int32Array<SharedArrayBuffer>, id: number): Domain {
   const domain = { memory: words.buffer, words, id, park: parkIndex(id), wakes: [] };
   joined.set(uuidOf(words), domain);
-  homeDomain ??= domain;
+  domains.push(domain);
   return domain;
 }
 

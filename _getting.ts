@@ -3,7 +3,7 @@
 // The getting half of a queue, as one agent uses it: records are copied under the latch and become
 // messages after it.
 
-import { deaths } from "./_agent.ts";
+import { deaths, type Domain } from "./_agent.ts";
 import { Call, Calls } from "./_calls.ts";
 import { ENDED, freeServed } from "./_line.ts";
 import { show } from "./_options.ts";
@@ -35,7 +35,7 @@ import {
   ITEM,
   leave,
   lineUp,
-  NEWS,
+  NEWS as ANY_NEWS,
   nextOf,
   offerOf,
   orphanOf,
@@ -48,7 +48,7 @@ import {
   useAssigned,
   useOffer,
 } from "./_store.ts";
-import type { Waiter } from "./_wait.ts";
+import type { News } from "./_wait.ts";
 import { ClosedError } from "./errors.ts";
 
 /** Nothing is there yet. */
@@ -109,8 +109,8 @@ export class Getting {
   }
 
   /** A wait for something to get, or the end, that gets nothing. */
-  news(): Waiter {
-    return new News(this.store);
+  news(): News {
+    return new ItemNews(this);
   }
 
   /** Whether there is something to get, or the end. */
@@ -404,13 +404,21 @@ export class IntoCall extends GetCall {
 }
 
 /** A wait for something to get, or the end: it stands in line, but takes nothing. */
-class News implements Waiter {
+class ItemNews implements News {
+  readonly domain: Domain;
+  readonly #getting: Getting;
   readonly #store: Store;
   #place = -1;
   #isOver = false;
 
-  constructor(store: Store) {
-    this.#store = store;
+  constructor(getting: Getting) {
+    this.#getting = getting;
+    this.#store = getting.store;
+    this.domain = getting.store.domain;
+  }
+
+  isReady(): boolean {
+    return this.#getting.isNews();
   }
 
   poll(): boolean {
@@ -418,7 +426,7 @@ class News implements Waiter {
     if (this.#isOver) return true;
     if (this.#place < 0) {
       enterGet(store);
-      this.#place = lineUp(store.gets, drawTicket(store.gets), NEWS, 0);
+      this.#place = lineUp(store.gets, drawTicket(store.gets), ANY_NEWS, 0);
       exitGet(store);
     }
     enterGet(store);

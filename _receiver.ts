@@ -35,7 +35,7 @@ import {
 } from "./_record.ts";
 import { readWord } from "./_ring.ts";
 import { spinWhile } from "./_park.ts";
-import { waitAsync, type Waiter, waitSync } from "./_wait.ts";
+import { type News, waitAsync, waitSync } from "./_wait.ts";
 import { ClosedError } from "./errors.ts";
 
 /** Nothing is there yet. */
@@ -55,6 +55,16 @@ export class Receiver {
   /** The next message if no call waits and one is there, else `EMPTY`. */
   tryReceive(): unknown {
     return this.calls.waiting.length === 0 ? this.take() : EMPTY;
+  }
+
+  /** The same for a message that must be bytes. */
+  tryReceiveBytes(): Uint8Array | typeof EMPTY {
+    return this.calls.waiting.length === 0 ? this.takeBytes() : EMPTY;
+  }
+
+  /** The same for bytes that go into memory of the caller; their length. */
+  tryReceiveBytesInto(target: Uint8Array): number | typeof EMPTY {
+    return this.calls.waiting.length === 0 ? this.takeBytesInto(target) : EMPTY;
   }
 
   /** Whether nothing more will come. */
@@ -105,8 +115,10 @@ export class Receiver {
   }
 
   /** A wait for something to take, or the end, that takes nothing and stands in nobody's way. */
-  news(): Waiter {
+  news(): News {
     return {
+      domain: this.side.domain,
+      isReady: () => this.#isNews(),
       poll: () => {
         if (this.#isNews()) return true;
         wantRecord(this.side);

@@ -11,6 +11,7 @@ import { decode, encode, output } from "./_codec.ts";
 import {
   readAligned,
   readBytes,
+  readOut,
   readWord,
   type Ring,
   wordsFor,
@@ -285,9 +286,7 @@ export class Lifted {
 
 /** The payload as bytes of its own. */
 export function readPayload(ring: Ring, position: number, length: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(length);
-  readBytes(ring, position + 1, 0, bytes, 0, length);
-  return bytes;
+  return readOut(ring, position + 1, length);
 }
 
 /** Copies the payload to `target[at..]`. */

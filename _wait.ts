@@ -8,7 +8,7 @@
 // looks at what it waits for, then sleeps if PARK is still the same; a waker changes what is waited
 // for, then PARK, then notifies. So no change can fall between the look and the sleep.
 
-import { type Domain, domainCount, setParked, stopRequested } from "./_agent.ts";
+import { type Domain, joinedDomains, setParked, stopRequested } from "./_agent.ts";
 import { canBlock, park, parkAsync } from "./_park.ts";
 import { TerminatedError } from "./errors.ts";
 
@@ -25,6 +25,16 @@ export interface Waiter {
    */
   withdraw(): boolean;
 }
+
+/** A wait that takes nothing and stands in nobody's way, for those who wait for several things. */
+export interface News extends Waiter {
+  readonly domain: Domain;
+  /** Whether it would be over at once. Registers nothing. */
+  isReady(): boolean;
+}
+
+/** On the prototype of what `select` can wait for: how to wait for news of it. */
+export const NEWS: unique symbol = Symbol("sabre.news");
 
 /** Longest sleep of a blocked thread: how late it may notice what nobody told it, in milliseconds. */
 const SLICE = 1_000;
@@ -66,7 +76,7 @@ export function waitSync(
         domain.words,
         domain.park,
         epoch,
-        Math.min(left, domainCount() > 1 ? SHORT_SLICE : SLICE),
+        Math.min(left, joinedDomains().length > 1 ? SHORT_SLICE : SLICE),
       );
     }
   } finally {
@@ -85,9 +95,7 @@ export function waitAsync(
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    const pump = pumpOf(domain);
-    const pending = new Pending(pump, waiter, resolve, reject, timeout, signal);
-    pump.add(pending);
+    add(new Pending(domain, waiter, resolve, reject, timeout, signal));
   });
 }
 
@@ -105,7 +113,7 @@ function mayNotBlock(call: string): DOMException {
 // -- Asynchronous waits ------------------------------------------------------------------------
 
 class Pending {
-  readonly #pump: Pump;
+  readonly #domain: Domain;
   readonly #waiter: Waiter;
   readonly #resolve: (served: boolean) => void;
   readonly #reject: (reason: unknown) => void;
@@ -114,14 +122,14 @@ class Pending {
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
-    pump: Pump,
+    domain: Domain,
     waiter: Waiter,
     resolve: (served: boolean) => void,
     reject: (reason: unknown) => void,
     timeout: number,
     signal: AbortSignal | undefined,
   ) {
-    this.#pump = pump;
+    this.#domain = domain;
     this.#waiter = waiter;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -140,7 +148,7 @@ class Pending {
       if (this.#waiter.poll()) {
         this.#end();
         this.#resolve(true);
-      } else if (stopRequested(this.#pump.domain)) {
+      } else if (stopRequested(this.#domain)) {
         this.#giveUp(() => this.#reject(terminated()));
       }
     } catch (error) {
@@ -170,41 +178,44 @@ class Pending {
   };
 
   #end(): void {
-    this.#pump.remove(this);
+    remove(this);
     clearTimeout(this.#timer);
     this.#signal?.removeEventListener("abort", this.#onAbort);
   }
 }
 
-/** Lets the pending calls of this agent look again whenever its PARK word is notified. */
+/** The pending calls of this agent, in the order in which they were made. */
+const pendings = new Set<Pending>();
+
+function add(pending: Pending): void {
+  pendings.add(pending);
+  holdLoop();
+  // Armed before the look: what changes after the look finds the ticket. In all domains, as one call
+  // may wait for primitives of several.
+  for (const domain of joinedDomains()) pumpOf(domain).arm();
+  pending.look();
+}
+
+function remove(pending: Pending): void {
+  if (pendings.delete(pending)) releaseLoop();
+}
+
+/** Lets the pending calls look again whenever this agent's PARK word in one domain is notified. */
 class Pump {
-  readonly domain: Domain;
   /** Whether a ticket waits on PARK. One is enough for all calls, and it serves the next ones too. */
   armed = false;
-  readonly #pending = new Set<Pending>();
+  readonly #domain: Domain;
 
   constructor(domain: Domain) {
-    this.domain = domain;
+    this.#domain = domain;
   }
 
-  add(pending: Pending): void {
-    this.#pending.add(pending);
-    holdLoop();
-    // Armed before the look: what changes after the look finds the ticket.
-    this.#arm();
-    pending.look();
-  }
-
-  remove(pending: Pending): void {
-    if (this.#pending.delete(pending)) releaseLoop();
-  }
-
-  #arm(): void {
+  arm(): void {
     if (this.armed) return;
-    const { domain } = this;
-    setParked(domain, 1);
+    const { words, park } = this.#domain;
+    setParked(this.#domain, 1);
     for (;;) {
-      const ticket = parkAsync(domain.words, domain.park, Atomics.load(domain.words, domain.park));
+      const ticket = parkAsync(words, park, Atomics.load(words, park));
       if (ticket === undefined) continue;
       this.armed = true;
       ticket.then(this.#onWake);
@@ -214,10 +225,10 @@ class Pump {
 
   readonly #onWake = (): void => {
     this.armed = false;
-    if (this.#pending.size === 0) return setParked(this.domain, 0);
-    this.#arm();
+    if (pendings.size === 0) return setParked(this.#domain, 0);
+    this.arm();
     // In the order of the calls: some primitives rely on it.
-    for (const pending of this.#pending) pending.look();
+    for (const pending of pendings) pending.look();
   };
 }
 

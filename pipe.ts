@@ -53,6 +53,7 @@ import { EMPTY, Receiver } from "./_receiver.ts";
 import { type RunArray, runType } from "./_record.ts";
 import { ringAt, ringWords } from "./_ring.ts";
 import { Sender } from "./_sender.ts";
+import { type News, NEWS } from "./_wait.ts";
 import { ClosedError, DeadlockError } from "./errors.ts";
 
 export type { Handle, RunArray, SyncWaitOptions, WaitOptions };
@@ -204,6 +205,11 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     Object.defineProperty(Connection.prototype, GIVE, {
       value(this: Connection<unknown, unknown>, child: number): () => void {
         return this.#give(child);
+      },
+    });
+    Object.defineProperty(Connection.prototype, NEWS, {
+      value(this: Connection<unknown, unknown>): News {
+        return this.#toReceive("select").news();
       },
     });
   }
@@ -402,6 +408,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     const timeout = timeoutOf(options, "send");
     const sender = this.#toSend("send", undefined);
     const call = sender.sendManyCall(checkIterable(values, "send"));
+    this.#assertNoDeadlock(timeout, call, sender.calls, "send");
     sender.calls.runSync(call, timeout, "send", "sendMany");
     return call.count;
   }
@@ -603,6 +610,8 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     positiveInteger(max, "receive", "max");
     const receiver = this.#toReceive("receive");
     const call = receiver.receiveManyCall(max);
+    this.#assertNoDeadlock(timeout, call, receiver.calls, "receive");
+    if (timeout > 0 && !receiver.isReady()) receiver.spin();
     receiver.calls.runSync(call, timeout, "receive", "receiveMany");
     return call.values as In[];
   }
@@ -663,6 +672,8 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     checkTarget(target, "receive");
     const receiver = this.#toReceive("receive");
     const call = receiver.receiveManyIntoCall(target);
+    this.#assertNoDeadlock(timeout, call, receiver.calls, "receive");
+    if (timeout > 0 && !receiver.isReady()) receiver.spin();
     receiver.calls.runSync(call, timeout, "receive", "receiveManyInto");
     return call.count;
   }
@@ -713,7 +724,11 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
   receiveBytesSync(options?: SyncWaitOptions): Uint8Array {
     const timeout = timeoutOf(options, "receive bytes");
     const receiver = this.#toReceive("receive bytes");
+    const bytes = receiver.tryReceiveBytes();
+    if (bytes !== EMPTY) return bytes;
     const call = receiver.receiveBytesCall();
+    this.#assertNoDeadlock(timeout, call, receiver.calls, "receive bytes");
+    if (timeout > 0) receiver.spin();
     receiver.calls.runSync(call, timeout, "receive bytes", "receiveBytes");
     return call.value as Uint8Array;
   }
@@ -771,7 +786,11 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     const timeout = timeoutOf(options, "receive bytes");
     checkBytes(target, "receive bytes");
     const receiver = this.#toReceive("receive bytes");
+    const length = receiver.tryReceiveBytesInto(target);
+    if (length !== EMPTY) return length;
     const call = receiver.receiveBytesIntoCall(target);
+    this.#assertNoDeadlock(timeout, call, receiver.calls, "receive bytes");
+    if (timeout > 0) receiver.spin();
     receiver.calls.runSync(call, timeout, "receive bytes", "receiveBytesInto");
     return call.value as number;
   }

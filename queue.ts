@@ -72,7 +72,7 @@ import {
   wantZero,
   zerosOf,
 } from "./_store.ts";
-import { waitAsync, type Waiter, waitSync } from "./_wait.ts";
+import { NEWS, type News, waitAsync, type Waiter, waitSync } from "./_wait.ts";
 import { ClosedError } from "./errors.ts";
 import type { Received } from "./pipe.ts";
 
@@ -145,6 +145,11 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
   static {
     registerKind("Queue", (handle) => Queue.from(handle));
     Object.defineProperty(Queue.prototype, PRIMITIVE, { value: "Queue" });
+    Object.defineProperty(Queue.prototype, NEWS, {
+      value(this: Queue): News {
+        return this.#getting.news();
+      },
+    });
   }
 
   /**
