@@ -52,9 +52,7 @@ export class Calls {
       // The first look is free: it needs no registration.
       this.advance(call);
       if (call.isOver()) return;
-      const served = timeout > 0
-        ? waitSync(this.domain, call, timeout, name)
-        : !call.withdraw();
+      const served = timeout > 0 ? waitSync(this.domain, call, timeout, name) : !call.withdraw();
       if (!served && !call.isPartial) throw timeoutError(action, timeout);
     } catch (error) {
       if (call.hasFailed || !call.isPartial) throw error;
@@ -115,6 +113,11 @@ export abstract class Call implements Waiter {
     return false;
   }
 
+  /** Whether this agent is sure to be woken when the call can proceed. */
+  protected get isAnnounced(): boolean {
+    return false;
+  }
+
   get hasFailed(): boolean {
     return this.#error !== undefined;
   }
@@ -144,6 +147,7 @@ export abstract class Call implements Waiter {
     if (this.#over) return this.isOver();
     this.#calls.advance(this);
     if (this.#over) return this.isOver();
+    if (this.isAnnounced) return false;
     this.#calls.announce();
     // Once more: what came before the announcement wakes nobody.
     this.#calls.advance(this);

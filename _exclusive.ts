@@ -12,6 +12,9 @@ import {
   isTaken,
   lastDead,
   type LockWait,
+  MAY_INHERIT,
+  MAY_LINE_UP,
+  MAY_TAKE,
   type Mutex,
   mutexAt,
   POISONED,
@@ -19,7 +22,6 @@ import {
   recover,
   spinTake,
   TAKEN,
-  takeOrLineUp,
   tryTake,
   withdrawTake,
 } from "./_mutex.ts";
@@ -64,9 +66,15 @@ export class Exclusive {
   readonly mutex: Mutex;
   /** How many guards of this agent hold it. */
   depth = 0;
-  /** Whether they go back to a call that blocks or never waits, which the whole agent holds it by. */
-  bySync = false;
+  /** How many of them are of calls that block or never wait: by those the whole agent holds it. */
+  syncDepth = 0;
   abandoned = false;
+  /** The public lock, which lives as long as a guard or a wait: the one object for this memory. */
+  face: object | undefined;
+  /** Which of this agent's turns at holding it this is: its guards are those of this turn. */
+  turn = 0;
+  /** How many turns there were. */
+  #turns = 0;
   /** The calls of this agent that wait, in their order. */
   readonly #waits = new Set<Wait>();
 
@@ -93,7 +101,7 @@ export class Exclusive {
       const outcome = spinTake(this.mutex);
       if (outcome !== BUSY) return this.#hold(outcome, recovering, true);
     }
-    const wait = new Wait(this, timeout === Infinity);
+    const wait = new Wait(this, true, timeout === Infinity);
     this.#waits.add(wait);
     try {
       if (!waitSync(this.domain, wait, timeout, "acquire")) {
@@ -113,7 +121,7 @@ export class Exclusive {
     const guard = this.tryAcquire(recovering, false);
     if (guard !== undefined) return guard;
     if (timeout === 0) throw timeoutError(`acquire ${this.kind}`, 0);
-    const wait = new Wait(this, false);
+    const wait = new Wait(this, false, false);
     this.#waits.add(wait);
     try {
       if (!await waitAsync(this.domain, wait, timeout, signal)) {
@@ -126,18 +134,62 @@ export class Exclusive {
   }
 
   /** One more guard for what this agent holds. */
-  reenter(): Guard {
+  reenter(bySync: boolean): Guard {
     this.depth++;
-    return new ExclusiveGuard(this, this.abandoned);
+    if (bySync) this.syncDepth++;
+    return new ExclusiveGuard(this, this.turn, bySync, this.abandoned);
   }
 
   /** Gives one guard's share back. */
-  leave(): void {
+  leave(bySync: boolean): void {
+    if (bySync) this.syncDepth--;
     if (--this.depth === 0) giveBack(this.mutex);
   }
 
+  /** What one of this agent's promises may do, so that those made before it are served before it. */
+  rightsOf(wait: Wait): number {
+    let rights = MAY_TAKE;
+    for (const other of this.#waits) {
+      if (other === wait) break;
+      if (other.outcome !== BUSY) continue;
+      if (other.place < 0) return MAY_INHERIT;
+      rights = MAY_LINE_UP;
+    }
+    return rights;
+  }
+
+  /** Gives all of it back for a while: its guards do not hold it until it is resumed. */
+  suspend(): Suspended {
+    const { turn, depth, syncDepth } = this;
+    this.turn = 0;
+    this.depth = 0;
+    this.syncDepth = 0;
+    giveBack(this.mutex);
+    return { turn, depth, syncDepth };
+  }
+
+  /**
+   * Acquires again what was suspended, by recovery if need be, blocking the thread. Returns whether
+   * the lock was recovered.
+   */
+  resumeSync(suspended: Suspended): boolean {
+    return this.#restore(this.acquireSync(Infinity, true), suspended);
+  }
+
+  /** The same without blocking the thread. */
+  async resume(suspended: Suspended): Promise<boolean> {
+    return this.#restore(await this.acquire(Infinity, undefined, true), suspended);
+  }
+
+  #restore(guard: Guard, { turn, depth, syncDepth }: Suspended): boolean {
+    this.turn = turn;
+    this.depth = depth;
+    this.syncDepth = syncDepth;
+    return guard.abandoned;
+  }
+
   /** The guard if it holds this lock now. */
-  check(guard: unknown, action: string): Guard {
+  check(guard: unknown, action: string): ExclusiveGuard {
     if (!(guard instanceof ExclusiveGuard) || !guard.isOf(this)) {
       throw new TypeError(
         `Cannot ${action} as the guard must be one of this ${this.kind}: current value is ${
@@ -145,7 +197,7 @@ export class Exclusive {
         }`,
       );
     }
-    if (!guard.held) throw new TypeError(`Cannot ${action}: the guard was released`);
+    if (!guard.held) throw new TypeError(`Cannot ${action}: the guard is not held`);
     return guard;
   }
 
@@ -184,9 +236,10 @@ export class Exclusive {
       recover(this.mutex);
     }
     this.depth = 1;
-    this.bySync = bySync;
+    this.syncDepth = bySync ? 1 : 0;
     this.abandoned = outcome === POISONED;
-    return new ExclusiveGuard(this, this.abandoned);
+    this.turn = ++this.#turns;
+    return new ExclusiveGuard(this, this.turn, bySync, this.abandoned);
   }
 
   /** Whether a guard of this agent holds it, or one of its promises was given it just now. */
@@ -211,17 +264,21 @@ class Wait implements Waiter, LockWait {
   place = -1;
   outcome: number = BUSY;
   readonly #owner: Exclusive;
+  readonly #blocking: boolean;
   readonly #findsDeadlock: boolean;
 
-  constructor(owner: Exclusive, findsDeadlock: boolean) {
+  constructor(owner: Exclusive, blocking: boolean, findsDeadlock: boolean) {
     this.#owner = owner;
+    this.#blocking = blocking;
     this.#findsDeadlock = findsDeadlock;
   }
 
   poll(): boolean {
     if (this.outcome !== BUSY) return true;
     const { mutex } = this.#owner;
-    this.outcome = this.ticket === 0 ? takeOrLineUp(mutex, this) : pollTake(mutex, this);
+    // While this thread is blocked, none of its promises can take the lock before it.
+    const rights = this.#blocking ? MAY_TAKE : this.#owner.rightsOf(this);
+    this.outcome = pollTake(mutex, this, rights);
     if (this.outcome !== BUSY) return true;
     if (this.#findsDeadlock) {
       try {
@@ -238,18 +295,38 @@ class Wait implements Waiter, LockWait {
   }
 }
 
-class ExclusiveGuard implements Guard {
-  readonly abandoned: boolean;
-  readonly #lock: Exclusive;
-  #held = true;
+/** A lock that its holder gave back for a while: see {@linkcode Exclusive.suspend}. */
+export interface Suspended {
+  readonly turn: number;
+  readonly depth: number;
+  readonly syncDepth: number;
+}
 
-  constructor(lock: Exclusive, abandoned: boolean) {
+export class ExclusiveGuard implements Guard {
+  readonly #lock: Exclusive;
+  readonly #turn: number;
+  readonly #bySync: boolean;
+  #abandoned: boolean;
+  #isReleased = false;
+
+  constructor(lock: Exclusive, turn: number, bySync: boolean, abandoned: boolean) {
     this.#lock = lock;
-    this.abandoned = abandoned;
+    this.#turn = turn;
+    this.#bySync = bySync;
+    this.#abandoned = abandoned;
   }
 
   get held(): boolean {
-    return this.#held;
+    return !this.#isReleased && this.#lock.turn === this.#turn;
+  }
+
+  get abandoned(): boolean {
+    return this.#abandoned;
+  }
+
+  /** It was suspended, and the one who held the lock meanwhile died. */
+  abandon(): void {
+    this.#abandoned = true;
   }
 
   isOf(lock: Exclusive): boolean {
@@ -257,15 +334,19 @@ class ExclusiveGuard implements Guard {
   }
 
   release(): void {
-    if (!this.#held) {
-      throw new TypeError(`Cannot release ${this.#lock.kind}: the guard was released before`);
+    if (!this.held) {
+      throw new TypeError(
+        `Cannot release ${this.#lock.kind}: the guard ${
+          this.#isReleased ? "was released before" : "does not hold it now"
+        }`,
+      );
     }
-    this.#held = false;
-    this.#lock.leave();
+    this.#isReleased = true;
+    this.#lock.leave(this.#bySync);
   }
 
   [Symbol.dispose](): void {
-    if (this.#held) this.release();
+    if (this.held) this.release();
   }
 }
 
@@ -274,6 +355,7 @@ const exclusives = new WeakMap<object, Exclusive>();
 /** Lets private modules find what is behind a public lock. */
 export function expose(lock: object, exclusive: Exclusive): void {
   exclusives.set(lock, exclusive);
+  exclusive.face = lock;
 }
 
 /** What is behind a public lock. */

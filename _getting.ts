@@ -64,6 +64,7 @@ export class Getting {
   readonly calls: Calls;
   readonly overflow: SharedArrayBuffer;
   readonly #waiting = new Set<GetCall>();
+  #isCrowded = false;
 
   constructor(store: Store, overflow: SharedArrayBuffer) {
     this.store = store;
@@ -134,6 +135,12 @@ export class Getting {
 
   forget(call: GetCall): void {
     this.#waiting.delete(call);
+    this.#isCrowded = false;
+  }
+
+  /** Whether there is no place in line for another call of this agent, until one of them is through. */
+  get isCrowded(): boolean {
+    return this.#isCrowded;
   }
 
   liftAssigned(place: number): void {
@@ -149,7 +156,10 @@ export class Getting {
   #lineUp(): void {
     const { store } = this;
     enterGet(store);
-    for (const call of this.#waiting) call.lineUp();
+    for (const call of this.#waiting) {
+      this.#isCrowded = !call.lineUp();
+      if (this.#isCrowded) break;
+    }
     // What was put before this agent was in line woke nobody.
     serveGets(store);
     exitGet(store);
@@ -170,12 +180,17 @@ export abstract class GetCall extends Call {
     getting.add(this);
   }
 
-  /** Takes a place in line unless it has one. Under the latch. */
-  lineUp(): void {
-    if (this.#place >= 0) return;
+  /** Takes a place in line unless it has one. Under the latch. `false`: there is none. */
+  lineUp(): boolean {
+    if (this.#place >= 0) return true;
     const { gets } = this.store;
     if (this.#ticket === 0) this.#ticket = drawTicket(gets);
     this.#place = lineUp(gets, this.#ticket, ITEM, 0);
+    return this.#place >= 0;
+  }
+
+  protected override get isAnnounced(): boolean {
+    return this.#place >= 0 || this.getting.isCrowded;
   }
 
   /**

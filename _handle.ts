@@ -42,6 +42,8 @@ export interface Handle {
   readonly detail: number;
   /** Memory that grows, for those that need some. */
   readonly overflow?: SharedArrayBuffer;
+  /** The handle of the lock that it works with, for those that have one. */
+  readonly lock?: Handle;
 }
 
 /** On the prototype of every primitive: its kind, or `"none"` for what can never be passed. */
@@ -168,7 +170,7 @@ function handleIn(value: unknown, action: string): Handle {
   const { offset, serial } = handle;
   if (
     !(handle.domain instanceof SharedArrayBuffer) ||
-    !(handle.memory instanceof SharedArrayBuffer) ||
+    !(handle.memory instanceof SharedArrayBuffer) || handle.memory.byteLength % 4 !== 0 ||
     !Number.isInteger(serial) || !Number.isInteger(offset) || offset! < 0 || offset! % 8 !== 0
   ) {
     throw new TypeError(`Cannot ${action}: the handle is damaged`);

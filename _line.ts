@@ -9,10 +9,10 @@
 //
 // Word layout, in Int32 units from `base`.
 //
-//   0 TICKET | 1 WAITING | 2 TOP | 16 PLACE[96] | OWNER[96] | NEED[96] | NOTE[96] | INDEX[96]
+//   0 TICKET | 1 WAITING | 2 TOP | 16 PLACE[n] | OWNER[n] | NEED[n] | NOTE[n] | INDEX[n]
 //
-// Place p < 64 belongs to the agent in slot p, so that every agent always finds one; the others go
-// to whoever has more than one call pending.
+// Place p < 64 belongs to the agent in slot p, so that every agent always finds one; the others, 32
+// unless the line says otherwise, go to whoever has more than one call pending.
 
 import { type Domain, isAlive, MAX_AGENTS, slotOf, topSlot, wakeLater } from "./_agent.ts";
 
@@ -21,13 +21,14 @@ const WAITING = 1; // how many places hold a ticket. Written under the latch, re
 const TOP = 2; // one more than the highest extra place ever used. Under the latch
 const PLACES = MAX_AGENTS + 32;
 const PLACE = 16; // 0 free, ticket > 0 waiting, or one of the marks below. Atomic: its waiter polls it
-const OWNER = PLACE + PLACES; // id of the agent whose place it is. Under the latch
-const NEED = OWNER + PLACES; // what the waiter asks for; the primitive says what that means. Under the latch
-const NOTE = NEED + PLACES; // what the primitive wants to remember with it. Under the latch
-const INDEX = NOTE + PLACES; // likewise
+// What follows has a word for each place, too.
+const OWNER = 1; // id of the agent whose place it is. Under the latch
+const NEED = 2; // what the waiter asks for; the primitive says what that means. Under the latch
+const NOTE = 3; // what the primitive wants to remember with it. Under the latch
+const INDEX = 4; // likewise
 
 /** How many words a line takes. */
-export const LINE_WORDS = INDEX + PLACES;
+export const LINE_WORDS = lineWords(PLACES);
 
 /** The waiter was served; the primitive says what it got. */
 export const GRANTED = -1;
@@ -42,6 +43,13 @@ export interface Line {
   readonly domain: Domain;
   readonly words: Int32Array;
   readonly base: number;
+  /** How many places it has. Default: 96. */
+  readonly places?: number;
+}
+
+/** How many words a line of that many places takes. */
+export function lineWords(places: number): number {
+  return PLACE + (INDEX + 1) * places;
 }
 
 /** How many wait unserved. Anyone may ask at any time. */
@@ -76,9 +84,9 @@ export function lineUp(line: Line, ticket: number, need: number, note: number): 
   const { domain, words, base } = line;
   const place = freePlace(line);
   if (place < 0) return -1;
-  words[base + OWNER + place] = domain.id;
-  words[base + NEED + place] = need;
-  words[base + NOTE + place] = note;
+  words[at(line, OWNER, place)] = domain.id;
+  words[at(line, NEED, place)] = need;
+  words[at(line, NOTE, place)] = note;
   // Last, so that a place that counts is complete even if this agent dies here.
   Atomics.store(words, base + PLACE + place, ticket);
   Atomics.add(words, base + WAITING, 1);
@@ -121,44 +129,47 @@ export function serve(line: Line, place: number, mark: number): void {
   const { domain, words, base } = line;
   Atomics.store(words, base + PLACE + place, mark);
   Atomics.sub(words, base + WAITING, 1);
-  wakeLater(domain, words[base + OWNER + place]!);
+  wakeLater(domain, words[at(line, OWNER, place)]!);
 }
 
 /** Serves everyone with the same mark. */
 export function serveAll(line: Line, mark: number): void {
-  for (let place = oldest(line); place >= 0; place = oldest(line)) serve(line, place, mark);
+  const end = placesEnd(line);
+  for (let place = 0; place < end; place++) {
+    if (placeState(line, place) > 0) serve(line, place, mark);
+  }
 }
 
 /** The id of the agent whose place it is. */
 export function ownerOf(line: Line, place: number): number {
-  return line.words[line.base + OWNER + place]!;
+  return line.words[at(line, OWNER, place)]!;
 }
 
 /** What the place asks for. */
 export function needOf(line: Line, place: number): number {
-  return line.words[line.base + NEED + place]!;
+  return line.words[at(line, NEED, place)]!;
 }
 
 /** What the primitive noted with the place. */
 export function noteOf(line: Line, place: number): number {
-  return line.words[line.base + NOTE + place]!;
+  return line.words[at(line, NOTE, place)]!;
 }
 
 /** The other thing that it noted. */
 export function indexOf(line: Line, place: number): number {
-  return line.words[line.base + INDEX + place]!;
+  return line.words[at(line, INDEX, place)]!;
 }
 
 /** Notes two things with a place. */
 export function setNotes(line: Line, place: number, note: number, index: number): void {
-  line.words[line.base + NOTE + place] = note;
-  line.words[line.base + INDEX + place] = index;
+  line.words[at(line, NOTE, place)] = note;
+  line.words[at(line, INDEX, place)] = index;
 }
 
 /** Puts a served place back in line, with the ticket that it had. */
 export function lineUpAgain(line: Line, place: number, ticket: number, need: number): void {
   const { words, base } = line;
-  words[base + NEED + place] = need;
+  words[at(line, NEED, place)] = need;
   Atomics.store(words, base + PLACE + place, ticket);
   Atomics.add(words, base + WAITING, 1);
 }
@@ -188,7 +199,7 @@ export function nextUnused(line: Line, after: number): number {
   for (let place = after + 1; place < end; place++) {
     if (
       Atomics.load(words, base + PLACE + place) < 0 &&
-      !isAlive(domain, words[base + OWNER + place]!)
+      !isAlive(domain, words[at(line, OWNER, place)]!)
     ) return place;
   }
   return -1;
@@ -201,17 +212,23 @@ export function dropDeadWaiters(line: Line): void {
   let count = 0;
   for (let place = 0; place < end; place++) {
     if (Atomics.load(words, base + PLACE + place) <= 0) continue;
-    if (isAlive(domain, words[base + OWNER + place]!)) count++;
+    if (isAlive(domain, words[at(line, OWNER, place)]!)) count++;
     else Atomics.store(words, base + PLACE + place, 0);
   }
   Atomics.store(words, base + WAITING, count);
+}
+
+/** Index of one of the further words of a place. */
+function at(line: Line, field: number, place: number): number {
+  return line.base + PLACE + field * (line.places ?? PLACES) + place;
 }
 
 function freePlace(line: Line): number {
   const { domain, words, base } = line;
   const own = slotOf(domain.id);
   if (Atomics.load(words, base + PLACE + own) === 0) return own;
-  for (let place = MAX_AGENTS; place < PLACES; place++) {
+  const places = line.places ?? PLACES;
+  for (let place = MAX_AGENTS; place < places; place++) {
     if (Atomics.load(words, base + PLACE + place) !== 0) continue;
     const extra = place - MAX_AGENTS;
     if (words[base + TOP]! <= extra) words[base + TOP] = extra + 1;

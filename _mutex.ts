@@ -69,6 +69,15 @@ export const TAKEN = 1;
 /** This agent holds the lock now, and its last owner died. */
 export const POISONED = 2;
 
+// What a waiting call may do when it looks, as another call of its agent may come before it.
+
+/** Inherit the lock, and no more. */
+export const MAY_INHERIT = 0;
+/** Line up as well. */
+export const MAY_LINE_UP = 1;
+/** Take the lock if it is free as well. */
+export const MAY_TAKE = 2;
+
 /** A lock within a primitive's memory, as one agent sees it. */
 export interface Mutex {
   readonly domain: Domain;
@@ -127,6 +136,14 @@ export function isTaken(mutex: Mutex): boolean {
   return Atomics.load(mutex.words, mutex.base + LOCK) >> 2 !== 0;
 }
 
+/** Whether the last holder died and nobody has recovered the lock, nor is about to. Anyone may ask. */
+export function isAbandoned(mutex: Mutex): boolean {
+  const { words, base, domain } = mutex;
+  if (deaths(domain) !== Atomics.load(words, base + SEEN)) putInOrder(mutex);
+  const word = Atomics.load(words, base + LOCK);
+  return word >> 2 === 0 && (word & POISON) !== 0;
+}
+
 /** How many wait for the lock. Anyone may ask. */
 export function crowd(mutex: Mutex): number {
   return waiting(mutex.line);
@@ -167,14 +184,14 @@ export function spinTake(mutex: Mutex): number {
 }
 
 /** Takes the lock, or a ticket and a place in line for it. */
-export function takeOrLineUp(mutex: Mutex, wait: LockWait): number {
+export function takeOrLineUp(mutex: Mutex, wait: LockWait, may = MAY_TAKE): number {
   const { words, base, line, domain } = mutex;
   enter(mutex);
   if (deaths(domain) !== Atomics.load(words, base + SEEN)) mend(mutex);
   // From here on the owner cannot give back without the latch, and so not without seeing the line.
   Atomics.or(words, base + LOCK, CROWD);
   if (wait.ticket === 0) wait.ticket = drawTicket(line);
-  for (;;) {
+  while (may === MAY_TAKE) {
     const word = Atomics.load(words, base + LOCK);
     if (word >> 2 !== 0) break;
     const mine = (domain.id << 2) | (word & FLAGS);
@@ -183,19 +200,19 @@ export function takeOrLineUp(mutex: Mutex, wait: LockWait): number {
       return outcome(word);
     }
   }
-  wait.place = lineUp(line, wait.ticket, 0, micros());
+  if (may !== MAY_INHERIT) wait.place = lineUp(line, wait.ticket, 0, micros());
   exit(mutex);
   return BUSY;
 }
 
 /** Looks whether a call in line has the lock now, or can take it. */
-export function pollTake(mutex: Mutex, wait: LockWait): number {
+export function pollTake(mutex: Mutex, wait: LockWait, may = MAY_TAKE): number {
   const { words, base, line, domain } = mutex;
-  if (wait.place < 0) return takeOrLineUp(mutex, wait);
+  if (wait.place < 0) return takeOrLineUp(mutex, wait, may);
   for (;;) {
     const word = Atomics.load(words, base + LOCK);
     if (placeState(line, wait.place) === GRANTED) return inherit(mutex, wait);
-    if (word >> 2 === 0) {
+    if (word >> 2 === 0 && may === MAY_TAKE) {
       const mine = (domain.id << 2) | (word & FLAGS);
       if (Atomics.compareExchange(words, base + LOCK, word, mine) !== word) continue;
       enter(mutex);

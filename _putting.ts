@@ -59,6 +59,7 @@ export class Putting {
   readonly overflow: SharedArrayBuffer;
   /** The calls that wait, in their order. */
   readonly #waiting = new Set<PutCall>();
+  #isCrowded = false;
 
   constructor(store: Store, overflow: SharedArrayBuffer) {
     this.store = store;
@@ -112,15 +113,21 @@ export class Putting {
 
   forget(call: PutCall): void {
     this.#waiting.delete(call);
+    this.#isCrowded = false;
+  }
+
+  /** Whether there is no place in line for another call of this agent, until one of them is through. */
+  get isCrowded(): boolean {
+    return this.#isCrowded;
   }
 
   #lineUp(): void {
     const { store } = this;
     enterPut(store);
     for (const call of this.#waiting) {
-      call.lineUp();
+      this.#isCrowded = !call.lineUp();
       // What it will need next is not known: those behind it may not be served before.
-      if (call.needsMore) break;
+      if (this.#isCrowded || call.needsMore) break;
     }
     servePuts(store);
     exitPut(store);
@@ -174,13 +181,18 @@ export class PutCall extends Call {
     return this.#source.isMany || this.#source.need === TURN;
   }
 
-  /** Takes a place in line unless it has one. Under the latch. */
-  lineUp(): void {
-    if (this.#place >= 0) return;
+  /** Takes a place in line unless it has one. Under the latch. `false`: there is none. */
+  lineUp(): boolean {
+    if (this.#place >= 0) return true;
     const { puts } = this.#store;
     if (this.#ticket === 0) this.#ticket = drawTicket(puts);
     const need = this.#isOffered ? ACCEPTANCE : this.#source.need;
     this.#place = lineUp(puts, this.#ticket, need, 0);
+    return this.#place >= 0;
+  }
+
+  protected override get isAnnounced(): boolean {
+    return this.#place >= 0 || this.#putting.isCrowded;
   }
 
   protected step(): boolean {
@@ -345,7 +357,7 @@ class IterableSource implements Source {
   readonly #lengths: number[] = [];
   readonly #values: unknown[] = [];
   #staged = 0;
-  /** An item that is larger than the stage. */
+  /** An item that is larger than the stage, or than the whole storage. */
   #large: Packet | undefined;
   #isAtEnd = false;
   #error: { reason: unknown } | undefined;
@@ -386,7 +398,7 @@ class IterableSource implements Source {
         break;
       }
       const words = packetWords(packet);
-      if (this.#staged + words > STAGE_WORDS) {
+      if (this.#staged + words > STAGE_WORDS || needOf(packet, this.#store) === TURN) {
         this.#large = keep(packet);
         break;
       }

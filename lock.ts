@@ -402,7 +402,7 @@ export class RLock {
   async acquire(options?: WaitOptions & RecoverOptions & WithinOptions): Promise<Guard> {
     const signal = signalOf(options, "acquire RLock");
     const timeout = timeoutOf(options, "acquire RLock");
-    return this.#within(options) ??
+    return this.#within(options, false) ??
       await this.#exclusive.acquire(timeout, signal, options?.recover === true);
   }
 
@@ -532,16 +532,16 @@ export class RLock {
     return this.#exclusive.describe();
   }
 
-  #within(options: WithinOptions | undefined): Guard | undefined {
+  #within(options: WithinOptions | undefined, bySync: boolean): Guard | undefined {
     if (options?.within === undefined) return undefined;
     this.#exclusive.check(options.within, "acquire RLock");
-    return this.#exclusive.reenter();
+    return this.#exclusive.reenter(bySync);
   }
 
   #again(options: WithinOptions | undefined): Guard | undefined {
     const exclusive = this.#exclusive;
-    if (exclusive.depth > 0 && exclusive.bySync) return exclusive.reenter();
-    return this.#within(options);
+    return this.#within(options, true) ??
+      (exclusive.syncDepth > 0 ? exclusive.reenter(true) : undefined);
   }
 }
 

@@ -53,7 +53,7 @@ import { EMPTY, Receiver } from "./_receiver.ts";
 import { type RunArray, runType } from "./_record.ts";
 import { ringAt, ringWords } from "./_ring.ts";
 import { Sender } from "./_sender.ts";
-import { type News, NEWS } from "./_wait.ts";
+import { NEWS, type News } from "./_wait.ts";
 import { ClosedError, DeadlockError } from "./errors.ts";
 
 export type { Handle, RunArray, SyncWaitOptions, WaitOptions };

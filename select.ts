@@ -29,7 +29,7 @@
  */
 
 import { show, signalOf, type SyncWaitOptions, timeoutOf, type WaitOptions } from "./_options.ts";
-import { type News, NEWS, waitAsync, waitSync } from "./_wait.ts";
+import { NEWS, type News, waitAsync, waitSync } from "./_wait.ts";
 import type { SharedEvent } from "./event.ts";
 import type { Connection } from "./pipe.ts";
 import type { Process } from "./process.ts";

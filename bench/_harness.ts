@@ -67,7 +67,9 @@ export function print(results: Result[]): void {
     const ratios = line === first.line
       ? ""
       : `  ours is ${ratio[0].toFixed(2)} x (${ratio[1].toFixed(2)} to ${ratio[2].toFixed(2)})`;
-    console.log(`  ${line.padEnd(44)}${short(median, unit).padStart(9)}  ${range.padEnd(20)}${ratios}`);
+    console.log(
+      `  ${line.padEnd(44)}${short(median, unit).padStart(9)}  ${range.padEnd(20)}${ratios}`,
+    );
   }
 }
 

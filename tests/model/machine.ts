@@ -947,7 +947,7 @@ export class Machine {
               allowed = runtime.isSteps(asked) ? yield* asked : asked;
               return undefined;
             })();
-          });
+          }, this.memory.slice());
         }
         if (!allowed) {
           stuck.push(`${name} in ${describeOp(this, op)} at ${describeSite(op.site)}`);
@@ -962,13 +962,13 @@ export class Machine {
     }
     const { atEnd } = this.scenario;
     if (atEnd !== undefined) {
-      this.#check("at the end", () => atEnd(this.shared, { fates }));
+      this.#check("at the end", () => atEnd(this.shared, { fates }), this.memory.slice());
     }
   }
 
-  #check(what: string, check: () => unknown): void {
+  #check(what: string, check: () => unknown, memory = this.memory): void {
     try {
-      finish(check(), this.memory, (op) => {
+      finish(check(), memory, (op) => {
         // What is checked where somebody dies must not be taken for private.
         const bytes = op.size * (op.code === READ_RUN ? op.a : 1);
         if (op.address >= 0 && bytes > 0 && this.#ghosts[op.address >> 2] === 0) {

@@ -252,6 +252,14 @@ export const runtime = {
         "Generator";
   },
 
+  /** What a call gave that is not known to yield. */
+  whole<T>(value: T): T {
+    if (runtime.isSteps(value)) {
+      throw new Error("A call that touches shared memory was not rewritten");
+    }
+    return value;
+  },
+
   /** Ends at once what cannot yield where it stands, if it touches nothing shared. */
   atOnce(value: unknown): unknown {
     if (!runtime.isSteps(value)) return value;
@@ -320,13 +328,19 @@ export const runtime = {
     throw new Error(`This code is outside of what the explorer understands: ${reason}`);
   },
 
-  /** Top-level functions: values of these are told apart by name. */
-  known(file: string, functions: Record<string, unknown>): void {
-    for (const [name, value] of Object.entries(functions)) {
-      if (typeof value === "function") {
-        knownFunctions.set(value, `${file}#${name}`);
+  /** Top-level functions, classes and symbols: these are told apart by name. */
+  known(file: string, values: Record<string, unknown>): void {
+    for (const [name, value] of Object.entries(values)) {
+      if (typeof value === "function" || typeof value === "symbol") {
+        knownValues.set(value as object, `${file}#${name}`);
       }
     }
+  },
+
+  /** An arrow function, with what it closes over. */
+  closure<T extends object>(value: T, locals: () => unknown[]): T {
+    closures.set(value, locals);
+    return value;
   },
 
   /** An arrow function that a class declares as a field. */
@@ -489,7 +503,9 @@ export function deepFreeze(value: unknown): void {
 
 /** Arrow functions that classes declare as fields: they close over `this` alone. */
 const fieldFunctions = new WeakSet<object>();
-const knownFunctions = new Map<unknown, string>();
+/** Functions, classes and symbols by name. Programs are made again and again, so they are held weakly. */
+const knownValues = new WeakMap<object, string>();
+const closures = new WeakMap<object, () => unknown[]>();
 
 /** Stands for a WeakMap: a report can look into it. */
 export class VisibleMap extends Map {}
@@ -512,8 +528,8 @@ export class VisibleRegistry {
   register(): void {}
   unregister(): void {}
 }
-knownFunctions.set(VisibleRef, "WeakRef");
-knownFunctions.set(VisibleRegistry, "FinalizationRegistry");
+knownValues.set(VisibleRef, "WeakRef");
+knownValues.set(VisibleRegistry, "FinalizationRegistry");
 
 const OPAQUE = Symbol("opaque");
 
@@ -548,13 +564,27 @@ class Reporter {
         this.#text += `${value}n,`;
         return;
       case "function": {
-        const name = knownFunctions.get(value);
+        const name = knownValues.get(value);
+        if (name !== undefined) {
+          this.#text += `${name},`;
+          return;
+        }
+        const locals = closures.get(value);
+        if (locals === undefined) throw OPAQUE;
+        const seen = this.#seen.get(value);
+        if (seen !== undefined) {
+          this.#text += `^${seen},`;
+          return;
+        }
+        this.#seen.set(value, this.#seen.size);
+        return this.#putAll("closure(", locals(), ")");
+      }
+      case "symbol": {
+        const name = knownValues.get(value as never);
         if (name === undefined) throw OPAQUE;
         this.#text += `${name},`;
         return;
       }
-      case "symbol":
-        throw OPAQUE;
     }
     if (value === null) this.#text += "null,";
     else this.#putObject(value as object);
@@ -584,20 +614,32 @@ class Reporter {
       return this.#putAll("Map(", [...value].flat(), ")");
     }
     if (value instanceof Set) return this.#putAll("Set(", [...value], ")");
+    if (value instanceof ArrayBuffer) {
+      // Its views share it, so that it must be told apart from others, and written down once.
+      return this.#put(new Uint8Array(value));
+    }
     if (value instanceof Error) {
       this.#text += `${value.name}:${JSON.stringify(value.message)},`;
       return;
     }
     if (ArrayBuffer.isView(value)) {
       if (value instanceof DataView) throw OPAQUE;
-      return this.#putAll(`${value.constructor.name}(`, [...value as Int32Array], ")");
+      // Buffers are large and mostly zero.
+      const elements = [...value as Int32Array];
+      let end = elements.length;
+      while (end > 0 && elements[end - 1] === 0) end--;
+      return this.#putAll(
+        `${value.constructor.name}${elements.length}(`,
+        elements.slice(0, end),
+        ")",
+      );
     }
     const proto = Object.getPrototypeOf(value);
     const plain = proto === Object.prototype || proto === null;
     const name = plain ? "" : String(proto.constructor?.name);
     // Host objects keep what they know to themselves. A class of the code under test shows all its
     // fields, since the transform makes private names public.
-    if (!plain && !knownFunctions.has(proto.constructor)) throw OPAQUE;
+    if (!plain && !knownValues.has(proto.constructor)) throw OPAQUE;
     this.#text += `${name}{`;
     for (const key of Object.keys(value)) {
       const field = (value as Record<string, unknown>)[key];

@@ -25,11 +25,11 @@ export interface Scenario<S> {
   /** Allocates and initialises. What it returns is frozen: agents share nothing but memory. */
   readonly setup: () => S;
   readonly agents: readonly AgentOf<S>[];
-  /** Runs in one step when nobody can go on. */
+  /** Runs in one step when nobody can go on, on a copy of memory: it may repair, and drain, what is left. */
   readonly atEnd?: (shared: S, ending: Ending) => void;
   /** Runs in one step in every state. */
   readonly invariant?: (shared: S) => void;
-  /** Whether the agent is right to be blocked for ever. Default: nobody is. */
+  /** Whether the agent is right to be blocked for ever. Default: nobody is. On a copy of memory, too. */
   readonly mayBlock?: (shared: S, agent: number) => boolean;
 }
 

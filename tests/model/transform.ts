@@ -356,6 +356,17 @@ class Transform {
   // -- Which functions yield --
 
   #findSteps(): void {
+    for (const module of this.#modules.values()) {
+      // Whatever function such a field holds.
+      const look = (node: ts.Node): void => {
+        if (
+          (ts.isPropertyDeclaration(node) || ts.isPropertySignature(node)) &&
+          node.type !== undefined && ts.isFunctionTypeNode(node.type)
+        ) this.#names.add((node.name as ts.Identifier).text);
+        ts.forEachChild(node, look);
+      };
+      look(module.source);
+    }
     this.#spread(this.#strong, true);
     this.#spread(this.#steps, false);
   }
@@ -398,16 +409,15 @@ class Transform {
   }
 
   #isOperation(node: ts.Node, within: FunctionNode, strongly: boolean): boolean {
-    if (ts.isElementAccessExpression(node)) {
-      // A small callback of the host only looks at private data, and is guarded.
-      return !strongly && !isCallback(within);
-    }
+    // A small callback of the host only looks at private data, and is guarded.
+    const ofHost = isCallback(within) && !this.#goesToScope(within);
+    if (ts.isElementAccessExpression(node)) return !strongly && !ofHost;
     if (!ts.isCallExpression(node)) return false;
     const kind = this.#kindOfCall(node);
-    if (kind === "maybe" || kind === "view") return !strongly && !isCallback(within);
+    if (kind === "maybe" || kind === "view") return !strongly && !ofHost;
     if (kind === "steps") {
       const target = this.#targetOf(node)!;
-      return this.#strong.has(target) || !strongly && !isCallback(within);
+      return this.#strong.has(target) || !strongly && !ofHost;
     }
     return kind !== "plain" && kind !== "calling";
   }
@@ -511,7 +521,7 @@ class Transform {
             } else if (isLiteralObject(each.initializer)) {
               frozen.push(name);
             }
-            if (module.functions.has(name)) functions.push(name);
+            if (module.functions.has(name) || isSymbol(each.initializer)) functions.push(name);
           }
         }
       } else if (
@@ -839,7 +849,7 @@ class Transform {
           body!,
         );
       }
-      return f.updateArrowFunction(
+      const arrow = f.updateArrowFunction(
         node,
         node.modifiers,
         undefined,
@@ -848,6 +858,7 @@ class Transform {
         node.equalsGreaterThanToken,
         body!,
       );
+      return this.#closure(node, arrow);
     }
     if (!this.#goesToScope(node)) {
       return this.#refuse(node, "a function that touches shared memory is handed to the host");
@@ -862,12 +873,22 @@ class Transform {
       undefined,
       body!,
     );
-    if (!ts.isArrowFunction(node) || !usesThis(node)) return generator;
-    return f.createCallExpression(
+    if (!ts.isArrowFunction(node)) return generator;
+    if (!usesThis(node)) return this.#closure(node, generator);
+    const bound = f.createCallExpression(
       f.createPropertyAccessExpression(f.createParenthesizedExpression(generator), "bind"),
       undefined,
       [f.createThis()],
     );
+    return this.#closure(node, bound);
+  }
+
+  /** An arrow function that code in scope keeps: reports tell it by its place and what it closes over. */
+  #closure(node: ts.ArrowFunction, value: ts.Expression): ts.Expression {
+    if (!isCallback(node) || !this.#goesToScope(node)) return value;
+    const names = variablesAt(node);
+    if (names === undefined) return value;
+    return call("closure", [value, this.#locals(node, names, this.#site(node))]);
   }
 
   #call(
@@ -899,7 +920,11 @@ class Transform {
           return this.#refuse(node, `the explorer does not know Atomics.${callee.name.text}`);
         }
       }
-      return ts.visitEachChild(node, visitor, undefined);
+      const result = ts.visitEachChild(node, visitor, undefined);
+      // Total: what yields after all must not go unnoticed.
+      return ts.isPropertyAccessExpression(callee) && !isHost(callee.expression)
+        ? call("whole", [result])
+        : result;
     }
     if (!yields) {
       const target = kind === "steps" ? this.#targetOf(node)! : undefined;
@@ -1534,6 +1559,12 @@ function isClean(node: ts.Node): boolean {
   }
 }
 
+function isHost(node: ts.Expression): boolean {
+  const object = bare(node);
+  return object.kind === ts.SyntaxKind.SuperKeyword ||
+    ts.isIdentifier(object) && (HOSTS.has(object.text) || object.text === "Atomics");
+}
+
 function isAtomicsCall(node: ts.CallExpression): boolean {
   const callee = node.expression;
   return ts.isPropertyAccessExpression(callee) &&
@@ -1566,13 +1597,19 @@ function isSettled(node: ts.Expression): boolean {
 function isMutable(node: ts.Expression | undefined): boolean {
   if (node === undefined) return false;
   const inner = bare(node);
-  if (ts.isNewExpression(inner)) {
-    return ts.isIdentifier(inner.expression) &&
-      /^(Map|Set|WeakMap|WeakSet|FinalizationRegistry|Array|.*Array)$/.test(inner.expression.text);
-  }
+  // What a class or a function of the module makes may change: it is reported with the rest.
+  if (ts.isNewExpression(inner)) return true;
+  if (ts.isCallExpression(inner)) return !isSymbol(inner);
   if (ts.isArrayLiteralExpression(inner)) return inner.elements.length === 0;
-  if (ts.isObjectLiteralExpression(inner)) return inner.properties.length === 0;
+  if (ts.isObjectLiteralExpression(inner)) return true;
   return false;
+}
+
+function isSymbol(node: ts.Expression | undefined): boolean {
+  if (node === undefined) return false;
+  const inner = bare(node);
+  return ts.isCallExpression(inner) && ts.isIdentifier(inner.expression) &&
+    inner.expression.text === "Symbol";
 }
 
 function isLiteralObject(node: ts.Expression | undefined): boolean {

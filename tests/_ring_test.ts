@@ -1,0 +1,440 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// Bytes through rings, at every length and place that could go wrong: alone, and as pipes and queues
+// use them. Positions are seeded by writing the words of the layouts in `_channel.ts` and `_store.ts`
+// before anybody looked at them.
+
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { home } from "../_agent.ts";
+import { createHandle } from "../_handle.ts";
+import {
+  copyIn,
+  readAligned,
+  readBytes,
+  readOut,
+  readWord,
+  type Ring,
+  ringAt,
+  ringWords,
+  wordsFor,
+  writeAligned,
+  writeBytes,
+  writeWord,
+} from "../_ring.ts";
+import { initStore, limitsOf, STORE_WORDS } from "../_store.ts";
+import { type Connection, pipe, type RunArray } from "../pipe.ts";
+import { Queue } from "../queue.ts";
+import { settlesSoon } from "./_helpers.ts";
+
+/** Where a position stands before what is tested: at the start, and just before each wrap. */
+const SEEDS = [0, 2 ** 31 - 1, 2 ** 31 - 3, 2 ** 31 - 16, -1, -3, -16, -40];
+
+/** Lengths around the capacity in bytes. */
+function lengthsFor(capacity: number): number[] {
+  const around = [0, 1, 2, 3, 4, 5, 63, 64, 65];
+  for (const whole of [capacity - 4, capacity, 2 * capacity, 5 * capacity]) {
+    around.push(whole - 1, whole, whole + 1);
+  }
+  return [...new Set(around)];
+}
+
+function pattern(length: number, salt = 0): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from({ length }, (_, i) => (i * 7 + (i >> 8) + salt * 31 + 1) & 0xff);
+}
+
+/** A pipe whose first end sends from `position` on. */
+function pipeAt(
+  position: number,
+  capacity: number,
+): [Connection<unknown, unknown>, Connection<unknown, unknown>] {
+  const ends = pipe({ capacity });
+  const words = new Int32Array(ends[0].handle.memory);
+  // TAIL and HEAD of the channel from end 0 to end 1.
+  words[32] = position;
+  words[32 + 32] = position;
+  return ends;
+}
+
+/** A queue with nothing in it that has been put and got `count` times, and stands at `position`. */
+function queueAt(position: number, count: number, capacity: number, maxItems = 0): Queue<unknown> {
+  const size = ringWords(capacity, "create Queue");
+  const handle = createHandle("Queue", home(), (STORE_WORDS + size) * 4);
+  const words = new Int32Array(handle.memory);
+  initStore(words, size, maxItems);
+  assertEquals(limitsOf(words), { size, maxItems });
+  const commit = count << 1;
+  words[33] = words[34] = position; // TAIL
+  words[97] = words[98] = position; // NEXT
+  words[160] = position; // HEAD
+  words[64] = words[128] = commit; // PUTS, GETS
+  words[5] = count & 0x7fffffff; // DONE
+  const overflow = new SharedArrayBuffer(0, { maxByteLength: 2 ** 31 });
+  return Queue.from({ ...handle, overflow });
+}
+
+// -- Alone ---------------------------------------------------------------------------------------
+
+/** A ring of 16 words within a longer memory, all of it filled with a mark. */
+function markedRing(): Ring {
+  const words = new Int32Array(new SharedArrayBuffer(48 * 4)).fill(0x5A5A5A5A);
+  return ringAt(words, 16, 16);
+}
+
+function assertMarksAround(ring: Ring): void {
+  const { words } = ring;
+  const outside = [...words.subarray(0, 16), ...words.subarray(32)];
+  assert(outside.every((word) => word === 0x5A5A5A5A), "written outside of the ring");
+}
+
+Deno.test("ringWords() rounds up to a power of two of at least 64 bytes and refuses more than 2^30", () => {
+  for (
+    const [bytes, words] of [[1, 16], [64, 16], [65, 32], [128, 32], [1000, 256], [65_536, 16_384]]
+  ) assertEquals(ringWords(bytes!, "test"), words);
+  assertEquals(ringWords(2 ** 30, "test"), 2 ** 28);
+  assertThrows(() => ringWords(2 ** 30 + 1, "test"), RangeError, "Cannot test as capacity");
+});
+
+Deno.test("wordsFor() counts the words that bytes take", () => {
+  assertEquals([0, 1, 3, 4, 5, 8, 2 ** 30].map(wordsFor), [0, 1, 1, 1, 2, 2, 2 ** 28]);
+});
+
+Deno.test("a ring gives back bytes of every length from every position, and touches nothing outside", () => {
+  for (const seed of SEEDS) {
+    for (let start = 0; start < 16; start++) {
+      const position = (seed + start) | 0;
+      for (let length = 0; length <= 64; length++) {
+        const ring = markedRing();
+        const source = pattern(length + 9, start);
+        writeBytes(ring, position, source, 5, length);
+        assertMarksAround(ring);
+        const target = new Uint8Array(length + 8).fill(0xEE);
+        readBytes(ring, position, 0, target, 3, length);
+        assertEquals(target.subarray(3, 3 + length), source.subarray(5, 5 + length));
+        assert(target.subarray(0, 3).every((byte) => byte === 0xEE));
+        assert(target.subarray(3 + length).every((byte) => byte === 0xEE));
+        assertEquals(readOut(ring, position, length), source.subarray(5, 5 + length));
+      }
+    }
+  }
+});
+
+Deno.test("a ring gives back aligned memory of every length from every position", () => {
+  for (let start = 0; start < 16; start++) {
+    const position = (2 ** 31 - 8 + start) | 0;
+    for (let length = 0; length <= 64; length++) {
+      const ring = markedRing();
+      const words = new Int32Array(32);
+      const bytes = new Uint8Array(words.buffer);
+      bytes.set(pattern(length, start));
+      writeAligned(ring, position, words, bytes.subarray(0, length), length);
+      assertMarksAround(ring);
+      const back = new Int32Array(32);
+      const backBytes = new Uint8Array(back.buffer);
+      readAligned(ring, position, back, backBytes, length);
+      assertEquals(backBytes.subarray(0, length), pattern(length, start));
+    }
+  }
+});
+
+Deno.test("a ring takes words of a private one, from every position to every position", () => {
+  const stage = ringAt(new Int32Array(64), 0, 64);
+  for (let i = 0; i < 64; i++) writeWord(stage, i, i * 0x01010101);
+  for (let start = 0; start < 16; start++) {
+    for (let count = 0; count <= 16; count++) {
+      const ring = markedRing();
+      copyIn(ring, start - 8, stage, 5, count);
+      assertMarksAround(ring);
+      for (let i = 0; i < count; i++) {
+        assertEquals(readWord(ring, start - 8 + i), ((i + 5) * 0x01010101) | 0);
+      }
+    }
+  }
+});
+
+Deno.test("a part of what lies in a ring can be read, wherever the ring's end falls", () => {
+  const whole = pattern(60);
+  for (let start = 0; start < 16; start++) {
+    const ring = markedRing();
+    writeBytes(ring, start, whole, 0, 60);
+    for (let skip = 0; skip < 60; skip += 3) {
+      const part = new Uint8Array(60 - skip);
+      readBytes(ring, start, skip, part, 0, part.length);
+      assertEquals(part, whole.subarray(skip));
+    }
+  }
+});
+
+// -- Through a pipe --------------------------------------------------------------------------------
+
+Deno.test("a pipe carries bytes of every length around its capacity, across both wraps of positions", async () => {
+  for (const seed of SEEDS) {
+    const [here, there] = pipeAt(seed, 64);
+    for (const length of lengthsFor(64)) {
+      const bytes = pattern(length, seed);
+      const sent = here.sendBytes(bytes);
+      assertEquals(await there.receiveBytes(), bytes);
+      await sent;
+    }
+    assertEquals(there.tryReceive(), { state: "empty" });
+  }
+});
+
+Deno.test("a pipe splits a record at every word of the ring's end", () => {
+  for (const seed of SEEDS) {
+    for (let start = 0; start < 16; start++) {
+      const [here, there] = pipeAt((seed + start) | 0, 64);
+      for (let length = 0; length <= 60; length++) {
+        assert(here.trySend(pattern(length)), `${length} bytes at ${seed} + ${start}`);
+        const target = new Uint8Array(61).fill(0xEE);
+        assertEquals(there.receiveBytesIntoSync(target), length);
+        assertEquals(target.subarray(0, length), pattern(length));
+        assertEquals(target[length], 0xEE);
+      }
+    }
+  }
+});
+
+Deno.test("a pipe is full when its positions differ by its capacity, across both wraps", () => {
+  for (const seed of SEEDS) {
+    const [here, there] = pipeAt(seed, 64);
+    for (let round = 0; round < 9; round++) {
+      let count = 0;
+      while (here.trySend(round * 100 + count)) count++;
+      assertEquals(count, 8);
+      assertEquals(there.receiveManySync(3), [0, 1, 2].map((i) => round * 100 + i));
+      assertEquals(here.trySend("ab"), true);
+      assertEquals(
+        there.receiveManySync(99),
+        [3, 4, 5, 6, 7].map((i) => round * 100 + i).concat(
+          "ab" as never,
+        ),
+      );
+    }
+  }
+});
+
+Deno.test("a pipe carries texts of every length around its capacity", async () => {
+  for (const seed of [0, 2 ** 31 - 5, -5]) {
+    const [here, there] = pipeAt(seed, 128);
+    for (const length of lengthsFor(128)) {
+      for (const unit of ["x", "\u00e9", "\u20ac"]) {
+        const text = unit.repeat(length);
+        const sent = here.send(text);
+        assertEquals(await there.receive(), text);
+        await sent;
+      }
+    }
+  }
+});
+
+Deno.test("a pipe carries runs of every kind and length, whole and cut by the ring's end", async () => {
+  for (const kind of RUNS) {
+    for (const seed of [0, 2 ** 31 - 7, -7]) {
+      for (const length of [0, 1, 6, 7, 8, 15, 16, 17, 100]) {
+        const [here, there] = pipeAt(seed, 64);
+        const values = runOf(kind, length);
+        const sent = here.sendMany(values);
+        const got: unknown[] = [];
+        while (got.length < length) got.push(...await there.receiveMany(1 + got.length));
+        assertEquals(await sent, length);
+        assertEquals(got, [...values as unknown as unknown[]]);
+        assertEquals(there.tryReceive(), { state: "empty" });
+      }
+    }
+  }
+});
+
+Deno.test("a message given up half-way leaves the next one whole, wherever the ring's end falls", async () => {
+  for (let start = 0; start < 16; start++) {
+    const [here, there] = pipeAt(2 ** 31 - start, 64);
+    for (const length of [64, 65, 200]) {
+      for (let taken = 0; taken < 3; taken++) {
+        const controller = new AbortController();
+        const given = here.sendBytes(pattern(length), { signal: controller.signal });
+        // Looking gathers pieces, whereupon more may be sent.
+        for (let i = 0; i < taken; i++) assertEquals(there.tryReceive(), { state: "empty" });
+        controller.abort();
+        assertEquals(await given.then(() => "sent", () => "given up"), "given up");
+        const next = [here.send("next"), here.sendBytes(pattern(length, 1))];
+        assertEquals(await there.receive(), "next");
+        assertEquals(await there.receive(), pattern(length, 1));
+        await Promise.all(next);
+      }
+    }
+  }
+});
+
+// -- Through a queue -------------------------------------------------------------------------------
+
+Deno.test("a queue carries bytes of every length around its capacity, across all wraps of positions and counts", async () => {
+  for (const seed of SEEDS) {
+    for (const count of [0, 2 ** 30 - 2, 2 ** 31 - 2]) {
+      const queue = queueAt(seed, count, 64);
+      for (const length of lengthsFor(64)) {
+        const bytes = pattern(length, seed);
+        const put = queue.put(bytes);
+        assertEquals(await queue.get(), bytes);
+        await put;
+        queue.taskDone();
+        assertEquals([queue.size, queue.empty, queue.unfinished], [0, true, 0]);
+      }
+    }
+  }
+});
+
+Deno.test("a queue splits a record at every word of the ring's end", () => {
+  for (const seed of SEEDS) {
+    for (let start = 0; start < 16; start++) {
+      const queue = queueAt((seed + start) | 0, start, 64);
+      for (let length = 0; length <= 60; length++) {
+        assert(queue.tryPut(pattern(length)), `${length} bytes at ${seed} + ${start}`);
+        assertEquals(queue.getSync(), pattern(length));
+      }
+    }
+  }
+});
+
+Deno.test("a queue counts exactly while positions and counts wrap", () => {
+  for (const seed of SEEDS) {
+    for (const count of [2 ** 30 - 2, 2 ** 31 - 2, 0]) {
+      const queue = queueAt(seed, count, 64);
+      for (let round = 0; round < 5; round++) {
+        for (let i = 0; i < 8; i++) {
+          assertEquals([queue.size, queue.full, queue.empty], [i, false, i === 0]);
+          assert(queue.tryPut(i));
+        }
+        assertEquals([queue.size, queue.full, queue.unfinished], [8, true, 8]);
+        assertEquals(queue.tryPut(8), false);
+        assertThrows(() => queue.taskDone(), RangeError);
+        assertEquals(queue.getManySync(5), [0, 1, 2, 3, 4]);
+        assertEquals([queue.size, queue.full, queue.unfinished], [3, false, 8]);
+        assertEquals(queue.getManySync(99), [5, 6, 7]);
+        for (let i = 7; i >= 0; i--) {
+          queue.taskDone();
+          assertEquals(queue.unfinished, i);
+        }
+        assertThrows(() => queue.taskDone(), RangeError);
+      }
+    }
+  }
+});
+
+Deno.test("a queue of few items counts exactly while its counts wrap", () => {
+  for (const count of [2 ** 30 - 2, 2 ** 31 - 2]) {
+    const queue = queueAt(-2, count, 1024, 3);
+    for (let round = 0; round < 5; round++) {
+      assertEquals(queue.putManySync([1, "two", 3, 4], { timeout: 0 }), 3);
+      assertEquals([queue.size, queue.full], [3, true]);
+      assertEquals(queue.getManySync(9), [1, "two", 3]);
+      assertEquals(queue.putManySync(new Int16Array([5, 6, 7, 8]), { timeout: 0 }), 3);
+      assertEquals(queue.getManySync(9), [5, 6, 7]);
+    }
+  }
+});
+
+Deno.test("a queue's waiters are served in order while their tickets wrap", async () => {
+  const queue = queueAt(0, 0, 1024);
+  const words = new Int32Array(queue.handle.memory);
+  // Tickets have 30 bits. The line of getters lies behind that of putters.
+  const lineWords = (STORE_WORDS - 224) / 2;
+  words[224] = words[224 + lineWords] = 2 ** 30 - 3;
+  const got = Array.from({ length: 8 }, () => queue.get());
+  for (let i = 0; i < 8; i++) queue.putSync(i);
+  assertEquals(await Promise.all(got), [0, 1, 2, 3, 4, 5, 6, 7]);
+});
+
+Deno.test("a queue carries runs of every kind and length, whole and cut by the ring's end", async () => {
+  for (const kind of RUNS) {
+    for (const seed of [0, 2 ** 31 - 7, -7]) {
+      for (const length of [0, 1, 6, 7, 8, 15, 16, 17, 100]) {
+        const queue = queueAt(seed, 2 ** 31 - 5, 64);
+        const values = runOf(kind, length);
+        const put = queue.putMany(values);
+        const got: unknown[] = [];
+        while (got.length < length) got.push(...await queue.getMany(1 + got.length));
+        assertEquals(await put, length);
+        assertEquals(got, [...values as unknown as unknown[]]);
+        assertEquals(queue.tryGet(), { state: "empty" });
+      }
+    }
+  }
+});
+
+// -- Properties ------------------------------------------------------------------------------------
+
+Deno.test("any sequence of byte messages arrives whole, from any position, through pipe and queue", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(64, 128, 1024),
+      fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }),
+      fc.array(fc.nat({ max: 1200 }), { maxLength: 12 }),
+      async (capacity, position, lengths) => {
+        const messages = lengths.map((length, i) => pattern(length, i));
+        const [here, there] = pipeAt(position, capacity);
+        const queue = queueAt(position, 0, capacity);
+        const all = [here.sendMany(messages), queue.putMany(messages)];
+        for (const message of messages) {
+          assertEquals(await there.receiveBytes(), message);
+          assertEquals(await queue.get(), message);
+        }
+        assertEquals(await Promise.all(all), [lengths.length, lengths.length]);
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+Deno.test("damaged records throw, and never hang or write outside", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }), { minLength: 16, maxLength: 16 }),
+      fc.nat({ max: 31 }),
+      fc.nat({ max: 15 }),
+      async (garbage, type, position) => {
+        const [here, there] = pipeAt(position, 64);
+        for (let i = 0; i < 6; i++) here.trySend(i);
+        const words = new Int32Array(here.handle.memory);
+        garbage[position] = ((garbage[position]! & 0x7ff) << 5) | type;
+        words.set(garbage, 288);
+        for (let i = 0; i < 20; i++) {
+          try {
+            if (there.tryReceive().state !== "ok") break;
+          } catch (error) {
+            assert(error instanceof TypeError || error instanceof RangeError, String(error));
+            break;
+          }
+        }
+        // Nothing waits for ever either: at the end there is an end.
+        here.close();
+        const end = (async () => {
+          for (let i = 0; i < 20; i++) await there.receive();
+        })();
+        assert(await settlesSoon(end), "a damaged record makes a call wait for ever");
+        await end.catch(() => {});
+      },
+    ),
+    { numRuns: 300 },
+  );
+});
+
+const RUNS = [
+  Int8Array,
+  Uint8Array,
+  Uint8ClampedArray,
+  Int16Array,
+  Uint16Array,
+  Int32Array,
+  Uint32Array,
+  Float32Array,
+  Float64Array,
+  BigInt64Array,
+  BigUint64Array,
+] as const;
+
+function runOf(Kind: typeof RUNS[number], length: number): RunArray {
+  if (Kind === BigInt64Array || Kind === BigUint64Array) {
+    return Kind.from(Array.from({ length }, (_, i) => BigInt(i) * 0x0123456789abcdefn));
+  }
+  return (Kind as typeof Float64Array).from({ length }, (_, i) => i * 3.5 - 7);
+}

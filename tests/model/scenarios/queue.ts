@@ -1,0 +1,382 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// The queue as its users call it: `_putting.ts` and `_getting.ts` over `_store.ts`. Nothing lost, nothing
+// twice, first in first out, nobody forgotten, with time running out, with `close` and with deaths.
+
+import { bury, claimSlot, type Domain, home, settle, slotOf } from "../../../_agent.ts";
+import { EMPTY, emptyQueue, END, Getting } from "../../../_getting.ts";
+import { LINE_WORDS } from "../../../_line.ts";
+import { Putting } from "../../../_putting.ts";
+import {
+  closeStore,
+  initStore,
+  isClosed,
+  placeState,
+  refreshGets,
+  refreshPuts,
+  sizeOf,
+  type Store,
+  STORE_WORDS,
+  storeAt,
+} from "../../../_store.ts";
+import { assert, awaitDeath, type Ending, named, oracle, type Scenario, step } from "../scenario.ts";
+
+/** Something that an agent does. Values are 1 to 15. */
+export interface Act {
+  /** Puts the value. */
+  readonly put?: number;
+  /** Puts these, as an array. */
+  readonly many?: readonly number[];
+  /** Puts these, as a typed array. */
+  readonly run?: readonly number[];
+  /** Puts an item that is larger than the ring. */
+  readonly large?: number;
+  /** Gets one. */
+  readonly get?: true;
+  /** Gets so many at the most. */
+  readonly upTo?: number;
+  /** Gets so many at the most, into an array. */
+  readonly into?: number;
+  /** Gets one if there is one. */
+  readonly look?: true;
+  readonly close?: true;
+  /** Milliseconds. */
+  readonly timeout?: number;
+}
+
+export interface QueueOptions {
+  readonly maxItems?: number;
+  /** Words of the ring. An item takes 2. @default {4} */
+  readonly size?: number;
+  readonly deaths?: boolean;
+  /** Checks the order. */
+  readonly ordered?: boolean;
+  /** Where positions begin. */
+  readonly from?: number;
+  /** What counts begin with. */
+  readonly counts?: number;
+}
+
+interface Shared {
+  readonly memory: SharedArrayBuffer;
+  readonly ids: readonly number[];
+  readonly words: Int32Array;
+  readonly overflow: SharedArrayBuffer;
+  /** By value: one of the states below. */
+  readonly puts: Int32Array;
+  /** By value: how often it was got. */
+  readonly gets: Int32Array;
+  /** By value: a bit for each value that was put before putting this began. */
+  readonly before: Int32Array;
+  /** Bits: [0] of values that were put, [1] of values that were got; [2] how many gets began. */
+  readonly bits: Int32Array;
+  readonly ordered: boolean;
+}
+
+const BEGUN = 1;
+const PUT = 2;
+const REFUSED = 3;
+const VALUES = 16;
+const LARGE_BYTES = 68;
+
+// Words of the store, see there.
+const PUT_LATCH = 32;
+const TAIL = 33;
+const RESERVED = 36;
+const RESERVED_ITEMS = 37;
+const OFFERING = 38;
+const PUTS = 64;
+const GET_LATCH = 96;
+const NEXT = 97;
+const OUTSTANDING = 102;
+const GETS = 128;
+const ORPHANS = 129;
+const HEAD = 160;
+const OFFER = 192;
+
+/** One agent's queue. */
+interface Mine {
+  readonly putting: Putting;
+  readonly getting: Getting;
+  readonly store: Store;
+}
+
+function open(shared: Shared, id: number): Mine {
+  const domain = settle(shared.memory, id);
+  const store = storeAt(domain, shared.words);
+  return {
+    putting: new Putting(store, shared.overflow),
+    getting: new Getting(store, shared.overflow),
+    store,
+  };
+}
+
+/** As `Queue.putSync`. */
+function putSync(mine: Mine, value: unknown, timeout: number): void {
+  const { putting } = mine;
+  if (putting.tryPut(value)) return;
+  putting.calls.runSync(putting.putCall(value), timeout, "put", "put");
+}
+
+/** As `Queue.putManySync`. */
+function putManySync(mine: Mine, values: Iterable<number> | Int32Array, timeout: number): number {
+  const { putting } = mine;
+  const call = putting.putManyCall(values);
+  putting.calls.runSync(call, timeout, "put", "putMany");
+  return call.count;
+}
+
+/** As `Queue.getSync`, which spins a little in between. */
+function getSync(mine: Mine, timeout: number): unknown {
+  const { getting } = mine;
+  const item = getting.tryGet();
+  if (item === END) throw emptyQueue();
+  if (item !== EMPTY) return item;
+  const call = getting.getCall();
+  getting.calls.runSync(call, timeout, "get", "get");
+  return call.value;
+}
+
+/** As `Queue.getManySync`. */
+function getManySync(mine: Mine, max: number, timeout: number): unknown[] {
+  const { getting } = mine;
+  const call = getting.getManyCall(max);
+  getting.calls.runSync(call, timeout, "get", "getMany");
+  return call.values;
+}
+
+/** As `Queue.getManyIntoSync`. */
+function getManyIntoSync(mine: Mine, target: Int32Array, timeout: number): number {
+  const { getting } = mine;
+  const call = getting.getManyIntoCall(target);
+  getting.calls.runSync(call, timeout, "get", "getManyInto");
+  return call.count;
+}
+
+function largeItem(value: number): Uint8Array {
+  return new Uint8Array(LARGE_BYTES).fill(value);
+}
+
+function valueOf(item: unknown): number {
+  if (typeof item === "number") return item;
+  const bytes = item as Uint8Array;
+  assert(bytes.length === LARGE_BYTES, "an item has another size");
+  for (let i = 1; i < LARGE_BYTES; i++) assert(bytes[i] === bytes[0], "an item is torn");
+  return bytes[0]!;
+}
+
+/** Whether the error is one that the call may end with. */
+function isExpected(error: unknown, act: Act): boolean {
+  const { name } = error as Error;
+  return name === "ClosedError" || name === "TimeoutError" && act.timeout !== undefined;
+}
+
+function putAll(shared: Shared, mine: Mine, act: Act): void {
+  const { puts, before, bits, ordered } = shared;
+  const { put, large, timeout = Infinity } = act;
+  if (ordered) step();
+  const values = act.many ?? act.run ?? [put ?? large!];
+  for (const value of values) {
+    puts[value] = BEGUN;
+    before[value] = ordered ? bits[0]! : 0;
+  }
+  let count = 0;
+  try {
+    if (act.many !== undefined) count = putManySync(mine, [...values], timeout);
+    else if (act.run !== undefined) count = putManySync(mine, new Int32Array(values), timeout);
+    else {
+      putSync(mine, large === undefined ? put! : largeItem(large), timeout);
+      count = 1;
+    }
+  } catch (error) {
+    if (!isExpected(error, act)) throw error;
+  }
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!;
+    if (i < count) {
+      puts[value] = PUT;
+      if (ordered) bits[0] = bits[0]! | (1 << value);
+    } else {
+      puts[value] = REFUSED;
+      assert(shared.gets[value] === 0, "an item was got that could not be put");
+    }
+  }
+}
+
+function getAll(shared: Shared, mine: Mine, act: Act): void {
+  const { gets, puts, before, bits, ordered } = shared;
+  const { timeout = Infinity } = act;
+  if (ordered) step();
+  const got = ordered ? bits[1]! : 0;
+  let items: unknown[] = [];
+  try {
+    if (act.upTo !== undefined) items = getManySync(mine, act.upTo, timeout);
+    else if (act.into !== undefined) {
+      const target = new Int32Array(act.into);
+      const count = getManyIntoSync(mine, target, timeout);
+      for (let i = 0; i < count; i++) items.push(target[i]!);
+    } else if (act.look !== undefined) {
+      const item = mine.getting.tryGet();
+      if (item !== EMPTY && item !== END) items.push(item);
+    } else {
+      items.push(getSync(mine, timeout));
+    }
+  } catch (error) {
+    if (!isExpected(error, act)) throw error;
+  }
+  let last = 0;
+  for (const item of items) {
+    const value = valueOf(item);
+    assert(value > 0 && value < VALUES && puts[value] !== 0, "an item was got that nobody put");
+    assert(puts[value] !== REFUSED, "an item was got that could not be put");
+    gets[value] = gets[value]! + 1;
+    assert(gets[value] === 1, "an item was got twice");
+    if (!ordered) continue;
+    // A value that was got before this get began, but put after this value was.
+    for (let other = 1; other < VALUES; other++) {
+      const isEarlier = ((before[other]! >> value) & 1) === 1;
+      assert(!isEarlier || ((got >> other) & 1) === 0, `${other} was got before ${value}`);
+    }
+    if (last > 0) assert(((before[last]! >> value) & 1) === 0, `${last} came before ${value}`);
+    bits[1] = bits[1]! | (1 << value);
+    last = value;
+  }
+}
+
+function worker(shared: Shared, me: number, acts: readonly Act[]): void {
+  const mine = open(shared, shared.ids[me]!);
+  for (let i = 0; i < acts.length; i++) {
+    const act = acts[i]!;
+    if (act.close !== undefined) {
+      if (!isClosed(mine.store)) closeStore(mine.store);
+    } else if (
+      act.put !== undefined || act.many !== undefined || act.run !== undefined ||
+      act.large !== undefined
+    ) putAll(shared, mine, act);
+    else getAll(shared, mine, act);
+  }
+}
+
+function reaper(shared: Shared): void {
+  const { memory, ids } = shared;
+  const domain: Domain = settle(memory, ids[ids.length - 1]!);
+  for (;;) bury(domain, ids[awaitDeath()]!);
+}
+
+/** What must be so once nobody goes on. */
+function audit(shared: Shared, ending: Ending, died: boolean): void {
+  const { words, ids, puts, gets } = shared;
+  const mine = open(shared, ids[ids.length - 1]!);
+  const { store } = mine;
+  const isIdle = !ending.fates.includes("blocked");
+  if (!died) {
+    assert(words[PUT_LATCH] === 0 && words[GET_LATCH] === 0, "a latch is held");
+    assert(words[RESERVED] === 0 && words[RESERVED_ITEMS] === 0, "room is set aside for nobody");
+    assert(words[OUTSTANDING] === 0 && words[ORPHANS] === 0, "an item is assigned to nobody");
+    assert(!isIdle || words[OFFER] === 0, "an offer is left");
+  }
+  refreshPuts(store);
+  refreshGets(store);
+  assert(words[RESERVED] === 0 && words[RESERVED_ITEMS] === 0, "room is set aside for the dead");
+  const size = sizeOf(store);
+  let left = 0;
+  for (;;) {
+    const offered = words[OFFER] !== 0;
+    const item = mine.getting.tryGet();
+    if (item === EMPTY || item === END) break;
+    if (!offered || typeof item === "number") left++;
+    const value = valueOf(item);
+    assert(puts[value] !== 0 && puts[value] !== REFUSED, "an item was left that was not put");
+    gets[value] = gets[value]! + 1;
+    assert(gets[value] === 1, "an item was left that was got");
+  }
+  assert(size === left, `the size was ${size}, but ${left} were left`);
+  let lost = 0;
+  for (let value = 1; value < VALUES; value++) {
+    if (puts[value] === PUT && gets[value] === 0) lost++;
+  }
+  // Who dies while it gets takes one item along, or all of those that it gets at once.
+  assert(lost === 0 || died, "an item was lost");
+  assert(lost <= 1, "items were lost");
+  const tail = words[TAIL + (words[PUTS]! & 1)]!;
+  assert(words[HEAD] === tail, "room was lost");
+  assert(words[NEXT + (words[GETS]! & 1)] === tail, "the next record is not where the tail is");
+  assert(words[OUTSTANDING] === 0 && words[ORPHANS] === 0, "an item is assigned to the dead");
+  assert(words[OFFERING] === 0 || !isIdle || words[OFFER] === 0, "an offer is left");
+  for (let slot = 0; slot < ids.length; slot++) {
+    if (ending.fates[slot] === "blocked" || slot === ids.length - 1) continue;
+    const place = slotOf(ids[slot]!);
+    assert(placeState(store.puts, place) === 0, "a putter's place is taken");
+    assert(placeState(store.gets, place) === 0, "a getter's place is taken");
+  }
+}
+
+/** Whether the agent waits for what is not there: nobody who looked could serve it. */
+function waitsRightly(shared: Shared, me: number): boolean {
+  const { ids } = shared;
+  const mine = open(shared, ids[ids.length - 1]!);
+  const { store } = mine;
+  const place = slotOf(ids[me]!);
+  const waits = placeState(store.puts, place) > 0 || placeState(store.gets, place) > 0;
+  refreshPuts(store);
+  refreshGets(store);
+  refreshPuts(store);
+  return waits && (placeState(store.puts, place) > 0 || placeState(store.gets, place) > 0);
+}
+
+export function queue(
+  acts: readonly (readonly Act[])[],
+  options: QueueOptions = {},
+): Scenario<Shared> {
+  const { maxItems = 0, size = 4, deaths = false, ordered = false, from = 0, counts = 0 } = options;
+  const agents = acts.length;
+  const name = acts.map((each) =>
+    each.map((act) => Object.entries(act).map(([key, value]) => `${key} ${value}`).join(" ")).join(
+      ", ",
+    )
+  ).join(" | ");
+  return {
+    name: `queue of ${size} words${maxItems > 0 ? `, ${maxItems} items` : ""}: ${name}${
+      deaths ? "; deaths" : ""
+    }${ordered ? "; order" : ""}`,
+    setup: () => {
+      const { memory, words: table, id } = home();
+      named("domain", memory);
+      const ids: number[] = [];
+      for (let i = 0; i < agents; i++) ids.push(claimSlot(table, `agent ${i}`, 0));
+      ids.push(id);
+      const words = new Int32Array(
+        named("queue", new SharedArrayBuffer((STORE_WORDS + size) * 4)),
+      );
+      initStore(words, size, maxItems);
+      words[TAIL] = from;
+      words[NEXT] = from;
+      words[HEAD] = from;
+      words[PUTS] = counts * 2;
+      words[GETS] = counts * 2;
+      const overflow = named("overflow", new SharedArrayBuffer(LARGE_BYTES));
+      return {
+        memory,
+        ids,
+        words,
+        overflow,
+        puts: oracle(VALUES),
+        gets: oracle(VALUES),
+        before: oracle(VALUES),
+        bits: oracle(2),
+        ordered,
+      };
+    },
+    agents: [
+      ...acts.map((each, i) => ({
+        name: `agent ${i}`,
+        run: (shared: Shared) => worker(shared, i, each),
+      })),
+      ...(deaths ? [{ name: "reaper", daemon: true, run: reaper }] : []),
+    ],
+    mayBlock: waitsRightly,
+    atEnd: (shared, ending) => audit(shared, ending, ending.fates.includes("dead")),
+  };
+}
+
+export { LINE_WORDS };

@@ -1,0 +1,63 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// What the tests of shipped modules have in common: how these are loaded, and how a result is judged.
+
+import { assert, assertEquals } from "@std/assert";
+import { explore, type ExploreOptions, type Result } from "./explore.ts";
+import { load, type Loaded, type LoadOptions } from "./transform.ts";
+
+/**
+ * The shipped source but for its leaves: waiting and the clock are the model's, there is no codec, tables
+ * of agents are short, and a blocked thread relies on being woken rather than on its slice.
+ */
+export const options: LoadOptions = {
+  replace: {
+    "_park.ts": new URL("./park.ts", import.meta.url),
+    "_clock.ts": new URL("./clock.ts", import.meta.url),
+    "_codec.ts": new URL("./codec.ts", import.meta.url),
+  },
+  constants: {
+    "_latch.ts": { SPINS: 0 },
+    "_agent.ts": { MAX_AGENTS: 8 },
+    "_wait.ts": { SLICE: Infinity },
+  },
+};
+
+/** What the explorer cannot run as it stands, and does not need: see `refusals` in the tests. */
+function adapt(file: string, source: string): string {
+  if (file === "_putting.ts") {
+    // A constructor cannot yield. Runs are put without a limit of items.
+    return source.replace("limitsOf(store.words).maxItems > 0", "false");
+  }
+  if (file === "_wait.ts") {
+    return `${source.replace("setInterval(() => {}, MAX_DELAY)", "undefined")}
+      export { add, Pending };`;
+  }
+  return source;
+}
+
+/** A scenario file with the shipped modules that it imports, changed by `edit` if it is a mutant. */
+export function shipped(name: string, edit?: LoadOptions["edit"]): Promise<Loaded> {
+  const url = new URL(`./scenarios/${name}.ts`, import.meta.url);
+  return load(url, {
+    ...options,
+    edit: (file, source) => edit === undefined ? adapt(file, source) : edit(file, adapt(file, source)),
+  });
+}
+
+/** A death may leave a latch whose next taker finds out by itself, after its slice of sleep. */
+export const DEATH: ExploreOptions = { kills: 1, timeouts: "rest" };
+
+/** Explores everything within the bounds, and expects no violation. */
+export function holds(
+  module: Loaded,
+  name: string,
+  args: unknown[],
+  bounds: ExploreOptions = {},
+): Result {
+  const result = explore(module.scenario(name, ...args), bounds);
+  assertEquals(result.violation, undefined, result.report);
+  assert(result.complete, result.report);
+  console.log(result.report);
+  return result;
+}
