@@ -104,9 +104,16 @@ export function flushWakes(domain: Domain): void {
   while (domain.wakes.length > 0) unpark(domain, domain.wakes.pop()!);
 }
 
-/** Whether this agent was asked to end. */
+/** Whether this agent was asked to end: in this domain, or in another one that it is in. */
 export function stopRequested(domain: Domain): boolean {
-  return Atomics.load(domain.words, domain.park + STOP - PARK) === domain.id;
+  if (hasStop(domain)) return true;
+  // Whoever asks knows this agent in one domain, which need not be that of the wait.
+  for (const other of domains) if (hasStop(other)) return true;
+  return false;
+}
+
+function hasStop({ words, park, id }: Domain): boolean {
+  return Atomics.load(words, park + STOP - PARK) === id;
 }
 
 /** Asks the agent to end: every call of its that waits, or would, ends with `TerminatedError`. */
@@ -158,7 +165,8 @@ export function livingAgents(domain: Domain): number[] {
   const ids: number[] = [];
   for (let slot = 0; slot < topSlot(domain); slot++) {
     const id = Atomics.load(domain.words, HEADER_WORDS + slot * SLOT_WORDS + STATE);
-    if (id !== 0) ids.push(id);
+    // Negative: its agent is not complete yet.
+    if (id > 0) ids.push(id);
   }
   return ids;
 }

@@ -6,6 +6,7 @@
 import { type Domain, unpark } from "./_agent.ts";
 import { timeoutError } from "./_options.ts";
 import { waitAsync, type Waiter, waitSync } from "./_wait.ts";
+import { DeadlockError } from "./errors.ts";
 
 /** Where calls wait. */
 export class Calls {
@@ -14,6 +15,7 @@ export class Calls {
   readonly announce: () => void;
   /** The calls that wait; a new one may go ahead only if there is none. */
   readonly waiting: Call[] = [];
+  #isAdvancing = false;
 
   constructor(domain: Domain, announce: () => void) {
     this.domain = domain;
@@ -22,22 +24,38 @@ export class Calls {
 
   /** Lets calls proceed in their order, until one cannot. */
   advance(caller: Call | undefined): void {
-    for (;;) {
-      const first = this.waiting[0];
-      if (first === undefined || !first.proceed()) return;
-      this.waiting.shift();
-      // It was not woken itself: it has to look before its promise can resolve.
-      if (first !== caller) unpark(this.domain, this.domain.id);
+    // The input of a call may be user code that calls again, while the first call is not through.
+    if (this.#isAdvancing) return;
+    this.#isAdvancing = true;
+    try {
+      for (;;) {
+        const first = this.waiting[0];
+        if (first === undefined || !first.proceed()) return;
+        if (this.waiting[0] === first) this.waiting.shift();
+        // It was not woken itself: it has to look before its promise can resolve.
+        if (first !== caller) unpark(this.domain, this.domain.id);
+      }
+    } finally {
+      this.#isAdvancing = false;
     }
   }
 
-  /** Ends all calls with the error. */
-  fail(error: unknown): void {
-    for (const call of this.waiting.splice(0)) call.fail(error);
+  /** Serves the calls that wait as promises, for their agent is about to block. */
+  serve(): void {
+    this.advance(undefined);
+    if (this.waiting.length === 0) return;
+    this.announce();
+    this.advance(undefined);
+  }
+
+  /** Ends all calls with an error, for which each says what it had not sent. */
+  fail(errorFor: (unsent: unknown) => unknown): void {
+    for (const call of this.waiting.splice(0)) call.fail(errorFor(call.unsent));
     unpark(this.domain, this.domain.id);
   }
 
   remove(call: Call): void {
+    if (this.waiting.length <= 1) crowded.delete(this);
     const index = this.waiting.indexOf(call);
     if (index < 0) return;
     this.waiting.splice(index, 1);
@@ -52,7 +70,10 @@ export class Calls {
       // The first look is free: it needs no registration.
       this.advance(call);
       if (call.isOver()) return;
-      const served = timeout > 0 ? waitSync(this.domain, call, timeout, name) : !call.withdraw();
+      if (this.#isAdvancing && timeout === Infinity && call.withdraw()) throw selfWait(action);
+      const served = timeout > 0
+        ? waitSync(this.domain, whileServing(call), timeout, name)
+        : !call.withdraw();
       if (!served && !call.isPartial) throw timeoutError(action, timeout);
     } catch (error) {
       if (call.hasFailed || !call.isPartial) throw error;
@@ -72,6 +93,7 @@ export class Calls {
     try {
       this.advance(call);
       if (call.isOver()) return;
+      crowded.add(this);
       const served = timeout > 0
         ? await waitAsync(this.domain, call, timeout, signal)
         : !call.withdraw();
@@ -88,11 +110,45 @@ export class Calls {
     this.waiting.push(call);
     try {
       this.advance(call);
+      while (!call.isOver()) {
+        const epoch = Atomics.load(this.domain.words, this.domain.park);
+        serveCrowded();
+        this.advance(call);
+        // Whatever one of them did for the other woke this agent.
+        if (epoch === Atomics.load(this.domain.words, this.domain.park)) break;
+      }
       return call.isOver() || !call.withdraw();
     } finally {
       this.remove(call);
     }
   }
+}
+
+/** The places of this agent at which promises wait. */
+const crowded = new Set<Calls>();
+
+/**
+ * The waiter, for an agent that blocks: it serves its own promises meanwhile, without which what it
+ * waits for might never come.
+ */
+export function whileServing(waiter: Waiter): Waiter {
+  return {
+    poll: () => {
+      serveCrowded();
+      return waiter.poll();
+    },
+    withdraw: () => waiter.withdraw(),
+  };
+}
+
+function serveCrowded(): void {
+  for (const calls of crowded) calls.serve();
+}
+
+function selfWait(action: string): DeadlockError {
+  return new DeadlockError(
+    `Cannot ${action}: the call is made by the input of another one, behind which it has to wait`,
+  );
 }
 
 /** One call. */
@@ -116,6 +172,16 @@ export abstract class Call implements Waiter {
   /** Whether this agent is sure to be woken when the call can proceed. */
   protected get isAnnounced(): boolean {
     return false;
+  }
+
+  /** What had not gone through if it ended now. */
+  get unsent(): unknown {
+    return undefined;
+  }
+
+  /** Whether it is over, however it ended. */
+  get hasEnded(): boolean {
+    return this.#over;
   }
 
   get hasFailed(): boolean {

@@ -134,6 +134,11 @@ export function maxOf(permits: Permits): number {
   return Atomics.load(permits.words, permits.base + MAX);
 }
 
+/** Whether there are readers and writers. */
+export function isLock(permits: Permits): boolean {
+  return Atomics.load(permits.words, permits.base + ALL) !== 0;
+}
+
 /** How many wait. Anyone may ask. */
 export function crowd(permits: Permits): number {
   return waiting(permits.line);
@@ -195,8 +200,7 @@ export function pollTake(permits: Permits, request: Request): number {
     if (state > 0) return BUSY;
   }
   enter(permits);
-  let outcome = ABANDONED;
-  if (state === GRANTED) outcome = claim(permits, request);
+  const outcome = state === GRANTED ? hold(permits, request.need) : ABANDONED;
   freeServed(line, request.place);
   exit(permits);
   return outcome;
@@ -269,11 +273,6 @@ function admit(permits: Permits, need: number, recovers: boolean): number {
   if (words[base + FREE]! < need) return BUSY;
   setFree(permits, words[base + FREE]! - need);
   return hold(permits, need);
-}
-
-/** Takes what was granted to the request's place, which is to be freed next. */
-function claim(permits: Permits, request: Request): number {
-  return hold(permits, request.need);
 }
 
 /** Notes that this agent holds more. */

@@ -46,6 +46,10 @@ import {
 } from "./_store.ts";
 import { ClosedError } from "./errors.ts";
 
+const OPEN = 0;
+const ACCEPTED = 1;
+const REFUSED = 2;
+
 /** Only within one call that runs no user code. */
 const packet = newPacket();
 
@@ -163,6 +167,7 @@ export class PutCall extends Call {
   #ticket = 0;
   /** Whether the next item lies in the overflow memory, for somebody to take. */
   #isOffered = false;
+  #offered: unknown;
 
   constructor(putting: Putting, source: Source) {
     super(putting.calls);
@@ -200,19 +205,23 @@ export class PutCall extends Call {
     const store = this.#store;
     for (;;) {
       if (this.#isOffered) {
-        if (!this.#isAccepted()) return false;
-        this.count++;
+        const outcome = this.#outcome();
+        if (outcome === OPEN) return false;
         this.#isOffered = false;
+        if (outcome === REFUSED) return this.#refuse(this.#offered);
+        this.count++;
       }
-      if (!source.prepare()) return this.#end();
+      if (!source.prepare()) {
+        // It may have waited for room: the user can detach the memory of a typed array meanwhile.
+        if (this.#place >= 0) this.#giveUpPlace();
+        return this.#end();
+      }
       enterPut(store);
       // What the source does may fail: for lack of memory, or because the user detached its own.
       try {
         if (isClosedNow(store)) {
           this.#leaveLine();
-          source.stop();
-          if (this.isPartial) return this.#end();
-          throw closedQueue(source.value);
+          return this.#refuse(source.value);
         }
         if (!this.#mayPut()) return false;
         if (source.need === TURN) this.#offer();
@@ -234,6 +243,19 @@ export class PutCall extends Call {
   }
 
   override withdraw(): boolean {
+    if (!this.#withdrawNow()) {
+      // It was served: it goes on with that, and withdraws from what it needs next.
+      this.#putting.calls.advance(this);
+      if (this.hasEnded || !this.#withdrawNow()) return false;
+    }
+    if (!super.withdraw()) return false;
+    this.#source.stop();
+    this.#end();
+    return true;
+  }
+
+  /** Withdraws from the line, and its offer. `false` if it was served or somebody has the offer. */
+  #withdrawNow(): boolean {
     if (this.#place >= 0) {
       const store = this.#store;
       enterPut(store);
@@ -250,10 +272,14 @@ export class PutCall extends Call {
       this.#isOffered = false;
       refreshPuts(this.#store);
     }
-    if (!super.withdraw()) return false;
-    this.#source.stop();
-    this.#end();
     return true;
+  }
+
+  /** Ends it, as the queue was closed before `value` was put. */
+  #refuse(value: unknown): true {
+    this.#source.stop();
+    if (!this.isPartial) throw closedQueue(value);
+    return this.#end();
   }
 
   /** Whether there is room for the next record; if so, it has to be used. Under the latch. */
@@ -269,6 +295,7 @@ export class PutCall extends Call {
 
   /** Offers the next item to whoever takes it first. Under the latch. */
   #offer(): void {
+    this.#offered = this.#source.value;
     const { type, length, bytes } = this.#source.takeLarge();
     const { overflow } = this.#putting;
     if (overflow.byteLength < length) overflow.grow(length);
@@ -278,19 +305,27 @@ export class PutCall extends Call {
     this.lineUp();
   }
 
-  /** Whether somebody has the offer. Throws if the queue was closed before. */
-  #isAccepted(): boolean {
+  /** What became of the offer: somebody has it, or the queue was closed before. */
+  #outcome(): typeof OPEN | typeof ACCEPTED | typeof REFUSED {
     const store = this.#store;
     // Withdrawn from the line, but not from the getter who has it.
-    if (this.#place < 0) return true;
+    if (this.#place < 0) return ACCEPTED;
     enterPut(store);
     if (placeState(store.puts, this.#place) > 0) servePuts(store);
     const isServed = placeState(store.puts, this.#place) <= 0;
     if (isServed) this.#leaveLine();
     exitPut(store);
-    if (!isServed) return false;
-    if (!isClosed(store) || !withdrawOffer(store)) return true;
-    throw closedQueue(this.#source.value);
+    if (!isServed) return OPEN;
+    return isClosed(store) && withdrawOffer(store) ? REFUSED : ACCEPTED;
+  }
+
+  /** Gives up its place under no latch, and serves those behind it. */
+  #giveUpPlace(): void {
+    const store = this.#store;
+    enterPut(store);
+    this.#leaveLine();
+    servePuts(store);
+    exitPut(store);
   }
 
   /** Gives up its place, whatever its state. Under the latch. */
@@ -473,7 +508,8 @@ class RunSource implements Source {
   get need(): number {
     // Not for each freed word: a quarter of the ring, or what is left. One item if those are counted.
     const left = wordsFor((this.#values.length - this.#done) * this.#size);
-    const least = this.#isLimited ? 2 : (this.#store.ring.mask + 1) >> 2;
+    // The first goes as a single one would.
+    const least = this.#isLimited || this.#done === 0 ? 1 : (this.#store.ring.mask + 1) >> 2;
     return 1 + Math.max(wordsFor(this.#size), Math.min(left, least));
   }
 

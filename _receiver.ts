@@ -3,7 +3,7 @@
 // The receiving half of a pipe's end: records become messages, pieces are gathered.
 
 import { decode } from "./_codec.ts";
-import { Call, Calls } from "./_calls.ts";
+import { Call, Calls, whileServing } from "./_calls.ts";
 import {
   closeReader,
   hasRecord,
@@ -46,6 +46,7 @@ export class Receiver {
   readonly calls: Calls;
   /** What came of a message that is larger than the ring. */
   readonly #pieces = new Pieces();
+  #isClosed = false;
 
   constructor(side: Side) {
     this.side = side;
@@ -73,9 +74,9 @@ export class Receiver {
     return isWriterGone(this.side) && !this.isReady();
   }
 
-  /** Whether there is something to take, be it the first piece of it. */
+  /** Whether there is a whole message to take. */
   isReady(): boolean {
-    return this.#pieces.type !== 0 || hasRecord(this.side);
+    return this.#front() >= 0;
   }
 
   /** Whether a message is half received, so that the end cannot change hands. */
@@ -111,7 +112,8 @@ export class Receiver {
 
   pollSync(timeout: number): boolean {
     if (this.#isNews()) return true;
-    return timeout > 0 && waitSync(this.side.domain, this.news(), timeout, "poll");
+    return timeout > 0 &&
+      waitSync(this.side.domain, whileServing(this.news()), timeout, "poll");
   }
 
   /** A wait for something to take, or the end, that takes nothing and stands in nobody's way. */
@@ -129,6 +131,7 @@ export class Receiver {
   }
 
   #isNews(): boolean {
+    if (this.#isClosed) throw new ClosedError("Cannot poll: this end of the pipe was closed");
     return this.isReady() || isWriterGone(this.side);
   }
 
@@ -140,6 +143,7 @@ export class Receiver {
   }
 
   close(): void {
+    this.#isClosed = true;
     closeReader(this.side);
   }
 

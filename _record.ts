@@ -228,9 +228,11 @@ export class Lifted {
   #used = 0;
   /** For each message its header and where its payload begins; numbers are there already. */
   readonly #messages: { header: number; at: number; value: unknown }[] = [];
+  /** How many of them were taken: shifting a long array moves all the others. */
+  #taken = 0;
 
   get count(): number {
-    return this.#messages.length;
+    return this.#messages.length - this.#taken;
   }
 
   /** Copies item `index` of the record at the position. */
@@ -262,9 +264,9 @@ export class Lifted {
 
   /** The oldest message, decoded. */
   shift(): unknown {
-    const { header, at, value } = this.#messages.shift()!;
+    const { header, at, value } = this.#messages[this.#taken++]!;
     const type = typeIn(header);
-    if (this.#messages.length === 0) this.#used = 0;
+    if (this.count === 0) this.#used = this.#taken = this.#messages.length = 0;
     if (type === INT || type === FLOAT) return value;
     const length = typeof value === "number" ? value : header >>> TYPE_BITS;
     if (type === BYTES) return this.#bytes.slice(at, at + length);
@@ -309,6 +311,11 @@ export function runType(values: unknown): number | undefined {
     if (values instanceof KINDS[kind]!) return RUN + kind;
   }
   return undefined;
+}
+
+/** Whether it is an array of numbers or bigints of any kind, also of those that do not travel in runs. */
+export function isTypedArray(value: unknown): value is RunArray {
+  return ArrayBuffer.isView(value) && !(value instanceof DataView);
 }
 
 /** Bytes of one element of a run; 0 if the type is not that of a run. */

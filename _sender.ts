@@ -134,6 +134,10 @@ class SendCall extends Call {
     this.#writing = new Writing(sender.side, value, packet);
   }
 
+  override get unsent(): unknown {
+    return this.#writing.value;
+  }
+
   protected step(): boolean {
     return this.#writing.step();
   }
@@ -148,6 +152,7 @@ class IterableCall extends ManyCall {
   #unpublished = 0;
   #words = 0;
   #closed = false;
+  #isStopped = false;
   #first: unknown;
 
   constructor(sender: Sender, values: Iterable<unknown>) {
@@ -155,6 +160,10 @@ class IterableCall extends ManyCall {
     this.#side = sender.side;
     this.#batch = Array.isArray(values) ? BATCH : 1;
     this.#iterator = values[Symbol.iterator]();
+  }
+
+  override get unsent(): unknown {
+    return this.#writing?.value;
   }
 
   protected step(): boolean {
@@ -165,10 +174,30 @@ class IterableCall extends ManyCall {
     }
   }
 
+  override fail(reason: unknown): void {
+    this.#stop();
+    super.fail(reason);
+  }
+
   override withdraw(): boolean {
     if (!super.withdraw()) return false;
-    this.#iterator.return?.();
+    this.#stop();
     return true;
+  }
+
+  /** Tells the input that nothing more is wanted of it. */
+  #stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#iterator.return?.();
+  }
+
+  #next(): IteratorResult<unknown> {
+    // One that throws, or is done, is not told.
+    this.#isStopped = true;
+    const next = this.#iterator.next();
+    this.#isStopped = next.done === true;
+    return next;
   }
 
   #proceed(): boolean {
@@ -178,7 +207,7 @@ class IterableCall extends ManyCall {
         try {
           if (!this.#writing.step()) return false;
         } catch (error) {
-          this.#iterator.return?.();
+          this.#stop();
           if (this.count > 0 && error instanceof ClosedError) return true;
           throw error;
         }
@@ -186,10 +215,10 @@ class IterableCall extends ManyCall {
         this.count++;
       }
       if (this.#closed) {
-        this.#iterator.return?.();
+        this.#stop();
         return true;
       }
-      const next = this.#iterator.next();
+      const next = this.#next();
       if (next.done) return true;
       this.#send(next.value);
     }
@@ -238,6 +267,10 @@ class RunCall extends ManyCall {
     this.#type = type;
   }
 
+  override get unsent(): unknown {
+    return this.#values[this.count];
+  }
+
   protected step(): boolean {
     const side = this.#side;
     const size = elementSize(this.#type);
@@ -245,15 +278,16 @@ class RunCall extends ManyCall {
     const most = Math.min(MAX_PAYLOAD, side.ring.mask * 4);
     while (this.count < length) {
       const left = (length - this.count) * size;
-      // Not for each freed word: a quarter of the ring, or what is left.
-      const least = 1 + Math.min(wordsFor(left), Math.max(2, (side.ring.mask + 1) >> 2));
+      // Not for each freed word: a quarter of the ring, or what is left. The first goes as one would.
+      const quarter = Math.max(2, (side.ring.mask + 1) >> 2);
+      const least = 1 + (this.count === 0 ? wordsFor(size) : Math.min(wordsFor(left), quarter));
       if (!hasRoom(side, least)) {
         if (!isReaderGone(side)) return false;
         if (this.count > 0) return true;
         throw closedPeer(this.#values[0]);
       }
-      const free = side.ring.mask + 1 - ((side.own - side.seen) | 0);
-      const count = Math.floor(Math.min(left, (free - 1) * 4, most) / size);
+      // As much as there is room for, not only for as much as was seen to be enough.
+      const count = Math.floor(Math.min(left, (room(side) - 1) * 4, most) / size);
       writeRun(side.ring, side.own, this.#type, this.#values, this.count, count);
       if (!publish(side, 1 + wordsFor(count * size))) {
         if (this.count > 0) return true;
@@ -267,38 +301,41 @@ class RunCall extends ManyCall {
 
 /** One message on its way, in one record or in pieces. */
 class Writing {
+  readonly value: unknown;
   readonly #side: Side;
-  readonly #value: unknown;
   readonly #packet: Packet;
   #sent = 0;
 
   constructor(side: Side, value: unknown, packet: Packet) {
     this.#side = side;
-    this.#value = value;
+    this.value = value;
     this.#packet = packet;
   }
 
   step(): boolean {
     const side = this.#side;
     const packet = this.#packet;
-    if (isReaderGone(side)) throw closedPeer(this.#value);
+    if (isReaderGone(side)) throw closedPeer(this.value);
     if (isOrdinary(side, packet)) {
       const words = packetWords(packet);
       if (!hasRoom(side, words)) return false;
       writePacket(side.ring, side.own, packet);
-      if (!publish(side, words)) throw closedPeer(this.#value);
+      if (!publish(side, words)) throw closedPeer(this.value);
       return true;
     }
     for (;;) {
       const left = packet.length - this.#sent;
+      // Not for each freed word: a quarter of the ring, or what is left. Another quarter stays free,
+      // so that a message that is given up half-way keeps no later one out.
+      const quarter = (side.ring.mask + 1) >> 2;
       const free = room(side);
-      // Not for each freed word: a quarter of the ring, or what is left.
-      if (free < Math.min(1 + wordsFor(left), (side.ring.mask + 1) >> 2)) return false;
-      const length = Math.min(left, (free - 1) * 4, MAX_PAYLOAD);
+      const isLast = 1 + wordsFor(left) <= free && left <= MAX_PAYLOAD;
+      if (!isLast && free < 2 * quarter) return false;
+      const length = isLast ? left : Math.min((free - quarter - 1) * 4, MAX_PAYLOAD);
       writePiece(side.ring, side.own, this.#pieceType(left, length), packet, this.#sent, length);
       this.#sent += length;
-      if (!publish(side, 1 + wordsFor(length))) throw closedPeer(this.#value);
-      if (length === left) return true;
+      if (!publish(side, 1 + wordsFor(length))) throw closedPeer(this.value);
+      if (isLast) return true;
     }
   }
 

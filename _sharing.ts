@@ -12,6 +12,7 @@ import {
   BUSY,
   EVERYTHING,
   giveBack,
+  isLock,
   lastDead,
   type Permits,
   permitsAt,
@@ -40,6 +41,9 @@ export class Sharing {
   readonly kind: string;
   readonly domain: Domain;
   readonly permits: Permits;
+  /** The public object, which lives as long as a guard or a wait: the one for this memory. */
+  face: object | undefined;
+  readonly #isLock: boolean;
   /** How many permits the guards of this agent hold. */
   #held = 0;
   /** The calls that wait, in their order. */
@@ -53,6 +57,7 @@ export class Sharing {
     this.kind = kind;
     this.domain = domain;
     this.permits = permitsAt(domain, words, base);
+    this.#isLock = isLock(this.permits);
   }
 
   /** Takes what is asked for if that needs no wait. `undefined`: it does. */
@@ -72,14 +77,14 @@ export class Sharing {
       const outcome = spinTake(this.permits, demand.need, demand.recovers);
       if (outcome !== BUSY) return this.#hold(outcome, demand);
     }
-    const wait = new Wait(this, demand, timeout === Infinity);
+    const wait = new Wait(this, demand, true, timeout === Infinity);
     this.#add(wait);
     try {
       if (!waitSync(this.domain, wait, timeout, demand.call)) {
         throw timeoutError(this.#action(demand), timeout);
       }
     } finally {
-      this.#forget(wait);
+      this.forget(wait);
     }
     return this.#hold(wait.outcome, demand);
   }
@@ -92,14 +97,14 @@ export class Sharing {
     const guard = this.tryAcquire(demand);
     if (guard !== undefined) return guard;
     if (timeout === 0) throw timeoutError(this.#action(demand), 0);
-    const wait = new Wait(this, demand, false);
+    const wait = new Wait(this, demand, false, false);
     this.#add(wait);
     try {
       if (!await waitAsync(this.domain, wait, timeout, signal)) {
         throw timeoutError(this.#action(demand), timeout);
       }
     } finally {
-      this.#forget(wait);
+      this.forget(wait);
     }
     return this.#hold(wait.outcome, demand);
   }
@@ -113,6 +118,8 @@ export class Sharing {
   /** Lets those of this agent's calls line up for which there was no place. */
   lineUp(caller: Wait): void {
     const unplaced = this.#unplaced;
+    // While this thread is blocked, those that were served do not run, and so keep their places.
+    if (caller.blocks && this.#isFull) this.#claim();
     while (unplaced.length > 0 && !this.#isFull) {
       const wait = unplaced[0]!;
       if (!wait.lineUp()) {
@@ -125,20 +132,26 @@ export class Sharing {
     }
   }
 
-  /** Takes the call out of the list of those without a place. */
-  dropUnplaced(wait: Wait): void {
+  /** Forgets a call that waits no more. May be said again. */
+  forget(wait: Wait): void {
+    this.#waits.delete(wait);
     const index = this.#unplaced.indexOf(wait);
     if (index >= 0) this.#unplaced.splice(index, 1);
+    // A place is free again.
+    this.#isFull = false;
+    if (this.#unplaced.length > 0) unpark(this.domain, this.domain.id);
   }
 
   /** Throws if this agent, once blocked by the call, could never be given what it asks for. */
   assertNoDeadlock({ need, call }: Demand, self: Wait | undefined): void {
+    // Whoever gives permits back to a semaphore need not be who took them.
+    if (!this.#isLock) return;
     let held = this.#held;
     let isBehindWriter = false;
     for (const wait of this.#waits) {
       if (wait === self) continue;
-      if (wait.isMet) held += wait.demand.need;
-      else if (wait.demand.need === EVERYTHING) isBehindWriter = true;
+      if (wait.isMet) held += wait.need;
+      else if (wait.outcome === BUSY && wait.need === EVERYTHING) isBehindWriter = true;
     }
     // A reader passes other readers, unless a call of its own agent stands between them.
     const isStuck = need === EVERYTHING
@@ -153,17 +166,16 @@ export class Sharing {
     );
   }
 
+  /** Claims what calls of this agent were granted, so that their places are free. */
+  #claim(): void {
+    for (const wait of this.#waits) {
+      if (wait.look()) this.#isFull = false;
+    }
+  }
+
   #add(wait: Wait): void {
     this.#waits.add(wait);
     this.#unplaced.push(wait);
-  }
-
-  #forget(wait: Wait): void {
-    this.#waits.delete(wait);
-    this.dropUnplaced(wait);
-    // A place is free again.
-    this.#isFull = false;
-    if (this.#unplaced.length > 0) unpark(this.domain, this.domain.id);
   }
 
   #hold(outcome: number, demand: Demand): Guard {
@@ -190,17 +202,18 @@ class Wait implements Waiter, Request {
   readonly need: number;
   readonly recovers: boolean;
   readonly demand: Demand;
+  /** Whether it blocks the thread. */
+  readonly blocks: boolean;
   readonly #owner: Sharing;
   readonly #findsDeadlock: boolean;
 
-  constructor(owner: Sharing, demand: Demand, findsDeadlock: boolean) {
+  constructor(owner: Sharing, demand: Demand, blocks: boolean, findsDeadlock: boolean) {
     this.#owner = owner;
+    this.blocks = blocks;
     this.demand = demand;
     this.need = demand.need;
     this.recovers = demand.recovers;
-    // Only a lock can be known never to be free again: who gives permits back to a semaphore need not
-    // be who took them.
-    this.#findsDeadlock = findsDeadlock && owner.kind === "RwLock";
+    this.#findsDeadlock = findsDeadlock;
   }
 
   /** Whether it was given what it asks for, which may not be known here yet. */
@@ -215,12 +228,19 @@ class Wait implements Waiter, Request {
     return this.outcome !== BUSY || this.place >= 0;
   }
 
+  /** Whether it was met; claims what it was granted. */
+  look(): boolean {
+    if (this.outcome === BUSY && this.place >= 0) {
+      this.outcome = pollTake(this.#owner.permits, this);
+    }
+    return this.outcome !== BUSY;
+  }
+
   poll(): boolean {
     if (this.outcome !== BUSY) return true;
     const owner = this.#owner;
     if (this.place < 0) owner.lineUp(this);
-    if (this.place >= 0) this.outcome = pollTake(owner.permits, this);
-    if (this.outcome !== BUSY) return true;
+    if (this.look()) return true;
     if (this.#findsDeadlock) {
       try {
         owner.assertNoDeadlock(this.demand, this);
@@ -232,7 +252,11 @@ class Wait implements Waiter, Request {
   }
 
   withdraw(): boolean {
-    return this.outcome === BUSY && withdrawTake(this.#owner.permits, this);
+    if (this.outcome !== BUSY) return false;
+    if (!withdrawTake(this.#owner.permits, this)) return false;
+    // At once: other calls of this agent must not line it up, or look at what was its place.
+    this.#owner.forget(this);
+    return true;
   }
 }
 

@@ -86,16 +86,18 @@ export function waitSync(
 
 /**
  * Resolves once the wait is over (`true`) or `timeout` milliseconds have passed (`false`: withdrawn).
- * Rejects with the signal's reason, with `TerminatedError`, or with what `poll` throws.
+ * Rejects with the signal's reason, with `TerminatedError`, or with what `poll` throws. Keeps the
+ * event loop alive meanwhile, unless told not to.
  */
 export function waitAsync(
   domain: Domain,
   waiter: Waiter,
   timeout: number,
   signal: AbortSignal | undefined,
+  holds = true,
 ): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    add(new Pending(domain, waiter, resolve, reject, timeout, signal));
+    add(new Pending(domain, waiter, resolve, reject, timeout, signal, holds));
   });
 }
 
@@ -103,7 +105,8 @@ function terminated(): TerminatedError {
   return new TerminatedError("Cannot wait any longer: this agent is being terminated");
 }
 
-function mayNotBlock(call: string): DOMException {
+/** The error of a call that would block where that is forbidden. */
+export function mayNotBlock(call: string): DOMException {
   return new DOMException(
     `Cannot block the main thread of a browser: call "${call}" instead of "${call}Sync"`,
     "InvalidStateError",
@@ -113,6 +116,8 @@ function mayNotBlock(call: string): DOMException {
 // -- Asynchronous waits ------------------------------------------------------------------------
 
 class Pending {
+  /** Whether the event loop stays alive for it. */
+  readonly holds: boolean;
   readonly #domain: Domain;
   readonly #waiter: Waiter;
   readonly #resolve: (served: boolean) => void;
@@ -128,7 +133,9 @@ class Pending {
     reject: (reason: unknown) => void,
     timeout: number,
     signal: AbortSignal | undefined,
+    holds: boolean,
   ) {
+    this.holds = holds;
     this.#domain = domain;
     this.#waiter = waiter;
     this.#resolve = resolve;
@@ -189,7 +196,7 @@ const pendings = new Set<Pending>();
 
 function add(pending: Pending): void {
   pendings.add(pending);
-  holdLoop();
+  if (pending.holds) holdLoop();
   // Armed before the look: what changes after the look finds the ticket. In all domains, as one call
   // may wait for primitives of several.
   for (const domain of joinedDomains()) pumpOf(domain).arm();
@@ -197,7 +204,7 @@ function add(pending: Pending): void {
 }
 
 function remove(pending: Pending): void {
-  if (pendings.delete(pending)) releaseLoop();
+  if (pendings.delete(pending) && pending.holds) releaseLoop();
 }
 
 /** Lets the pending calls look again whenever this agent's PARK word in one domain is notified. */

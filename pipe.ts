@@ -50,7 +50,7 @@ import {
 } from "./_options.ts";
 import type { Call, Calls } from "./_calls.ts";
 import { EMPTY, Receiver } from "./_receiver.ts";
-import { type RunArray, runType } from "./_record.ts";
+import { isTypedArray, type RunArray } from "./_record.ts";
 import { ringAt, ringWords } from "./_ring.ts";
 import { Sender } from "./_sender.ts";
 import { NEWS, type News } from "./_wait.ts";
@@ -244,7 +244,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
    */
   static from<Out = unknown, In = unknown>(value: unknown): Connection<Out, In> {
     const handle = handleOf(value, "Connection", RINGS * 4);
-    const words = new Int32Array(handle.memory);
+    const words = new Int32Array(handle.memory, 0, RINGS);
     const rings = 1 + Atomics.load(words, DUPLEX);
     const bytes = (RINGS + rings * Atomics.load(words, SIZE)) * 4;
     if (handle.memory.byteLength !== bytes || handle.offset !== 0) {
@@ -889,7 +889,8 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
    */
   get writable(): WritableStream<Out> {
     return this.#writable ??= new WritableStream<Out>({
-      write: (value) => this.send(value),
+      // An abort does not wait for a write that waits for room.
+      write: (value, { signal }) => this.send(value, { signal }),
       close: () => this.close(),
       abort: () => this.close(),
     });
@@ -917,11 +918,12 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     this.#closed = true;
     if (!this.#owned && !this.#take()) return;
     this.#attach();
-    const error = new ClosedError("Cannot go on: this end of the pipe was closed");
+    const errorFor = (value: unknown) =>
+      new ClosedError("Cannot go on: this end of the pipe was closed", { value });
     this.#sender?.close();
     this.#receiver?.close();
-    this.#sender?.calls.fail(error);
-    this.#receiver?.calls.fail(error);
+    this.#sender?.calls.fail(errorFor);
+    this.#receiver?.calls.fail(errorFor);
   }
 
   /**
@@ -1160,7 +1162,7 @@ function checkIterable<T>(values: T, action: string): T {
 }
 
 function checkTarget(target: unknown, action: string): void {
-  if (runType(target) === undefined) {
+  if (!isTypedArray(target)) {
     throw new TypeError(
       `Cannot ${action} as the target must be a typed array: current value is ${show(target)}`,
     );

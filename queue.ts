@@ -54,7 +54,7 @@ import {
   type WaitOptions,
 } from "./_options.ts";
 import { closedQueue, Putting } from "./_putting.ts";
-import { type RunArray, runType } from "./_record.ts";
+import { isTypedArray, type RunArray } from "./_record.ts";
 import { ringWords } from "./_ring.ts";
 import {
   closeStore,
@@ -200,7 +200,7 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
    */
   static from<T = unknown>(value: unknown): Queue<T> {
     const handle = handleOf(value, "Queue", STORE_WORDS * 4);
-    const { size } = limitsOf(new Int32Array(handle.memory));
+    const { size } = limitsOf(new Int32Array(handle.memory, 0, STORE_WORDS));
     const bytes = (STORE_WORDS + size) * 4;
     if (
       handle.memory.byteLength !== bytes || handle.offset !== 0 || (size & (size - 1)) !== 0 ||
@@ -896,7 +896,7 @@ function checkIterable<T>(values: T): T {
 }
 
 function checkTarget(target: unknown): void {
-  if (runType(target) === undefined) {
+  if (!isTypedArray(target)) {
     throw new TypeError(
       `Cannot get from Queue as the target must be a typed array: current value is ${show(target)}`,
     );

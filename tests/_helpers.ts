@@ -137,7 +137,7 @@ export function mixedValue(index: number): unknown {
     case 17:
       return new BigUint64Array([BigInt(index)]);
     case 18:
-      return new DataView(new Uint8Array([1, 2, index]).buffer, 1);
+      return new DataView(new Uint8Array([1, 2, index]).buffer);
     case 19:
       return { id: index, name: `n${index}`, tags: ["a", "b"], at: { x: index / 7 } };
     case 20:

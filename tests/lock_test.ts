@@ -560,6 +560,23 @@ both(" serves more calls of one agent than it has places in line, in order", asy
   await assertFree(lock);
 });
 
+both(" serves in order when the tickets of its line wrap", async (lock) => {
+  const { mutex } = exclusiveOf(lock)!;
+  const { words, base } = mutex.line;
+  const guard = await lock.acquire();
+  words[base] = 2 ** 30 - 4; // the last ticket drawn
+  const order: number[] = [];
+  const calls = Array.from({ length: 8 }, async (_, i) => {
+    using _guard = await lock.acquire();
+    order.push(i);
+  });
+  assertEquals(words[base], 5);
+  age();
+  guard.release();
+  await Promise.all(calls);
+  assertEquals(order, [0, 1, 2, 3, 4, 5, 6, 7]);
+});
+
 both(": of many calls, any may be aborted", async (lock) => {
   const guard = await lock.acquire();
   const controllers: AbortController[] = [];

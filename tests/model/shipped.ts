@@ -41,7 +41,8 @@ export function shipped(name: string, edit?: LoadOptions["edit"]): Promise<Loade
   const url = new URL(`./scenarios/${name}.ts`, import.meta.url);
   return load(url, {
     ...options,
-    edit: (file, source) => edit === undefined ? adapt(file, source) : edit(file, adapt(file, source)),
+    edit: (file, source) =>
+      edit === undefined ? adapt(file, source) : edit(file, adapt(file, source)),
   });
 }
 

@@ -19,7 +19,15 @@ import {
   STORE_WORDS,
   storeAt,
 } from "../../../_store.ts";
-import { assert, awaitDeath, type Ending, named, oracle, type Scenario, step } from "../scenario.ts";
+import {
+  assert,
+  awaitDeath,
+  type Ending,
+  named,
+  oracle,
+  type Scenario,
+  step,
+} from "../scenario.ts";
 
 /** Something that an agent does. Values are 1 to 15. */
 export interface Act {
@@ -219,7 +227,8 @@ function getAll(shared: Shared, mine: Mine, act: Act): void {
       const item = mine.getting.tryGet();
       if (item !== EMPTY && item !== END) items.push(item);
     } else {
-      items.push(getSync(mine, timeout));
+      const item = getSync(mine, timeout);
+      items.push(item);
     }
   } catch (error) {
     if (!isExpected(error, act)) throw error;

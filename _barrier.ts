@@ -1,0 +1,185 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// A barrier's rounds: who arrives waits until as many have arrived as there are parties, and then all
+// go on; or the barrier breaks, and all who wait are told.
+//
+// Each agent has a word that says how many of its calls wait in this round. When the round ends, one way
+// or the other, the word of each agent that waits is set to how it ended, which the agent takes away
+// before it arrives again: so a round that is over cannot be mistaken for a later one, however slowly
+// an agent wakes.
+//
+// Both ends are committed by one store to STATE and only then carried out. If who does it dies half-way,
+// the next one in the latch carries on.
+//
+// Word layout, in Int32 units from `base`.
+//
+//   4 LATCH | 5 SEEN | 6 PARTIES | 32 STATE | 33 COUNT | 64 OWNER[64] | 128 MARK[64]
+
+import {
+  deaths,
+  type Domain,
+  flushWakes,
+  isAlive,
+  MAX_AGENTS,
+  slotOf,
+  wakeLater,
+} from "./_agent.ts";
+import { lockLatch, unlockLatch } from "./_latch.ts";
+
+const LATCH = 4; // guards everything but what never changes
+const SEEN = 5; // the count of deaths up to which this was put in order
+const PARTIES = 6; // written once
+const STATE = 32; // one of the states below. Read by anyone
+const COUNT = 33; // how many wait in this round. Read by anyone
+
+const OWNER = 64; // [64] id of the agent that the slot's MARK tells of
+const MARK = 128; // [64] how many of its calls wait in this round, or how the last one ended for them
+
+/** How many words it takes. */
+export const BARRIER_WORDS = MARK + MAX_AGENTS;
+
+const OPEN = 0;
+const COMPLETE = 1; // all have arrived, and are being told so
+const BROKEN = 2; // until it is reset
+
+/** The round is not over. */
+export const WAITING = 0;
+/** All arrived. */
+export const PASSED = -1;
+/** The barrier broke, or was reset. */
+export const FAILED = -2;
+
+/** A barrier's memory, as one agent sees it. */
+export interface Rounds {
+  readonly domain: Domain;
+  readonly words: Int32Array;
+  readonly base: number;
+}
+
+/** Writes what never changes. Nobody else has the memory yet. */
+export function initRounds(words: Int32Array, base: number, parties: number): void {
+  Atomics.store(words, base + PARTIES, parties);
+}
+
+/** How many it takes. */
+export function partiesOf({ words, base }: Rounds): number {
+  return Atomics.load(words, base + PARTIES);
+}
+
+/** How many wait. Anyone may ask. */
+export function countWaiting(rounds: Rounds): number {
+  refresh(rounds);
+  return Atomics.load(rounds.words, rounds.base + COUNT);
+}
+
+/** Whether the barrier is broken. Anyone may ask. */
+export function isBroken(rounds: Rounds): boolean {
+  refresh(rounds);
+  return Atomics.load(rounds.words, rounds.base + STATE) === BROKEN;
+}
+
+/** Looks after the dead. */
+export function refresh(rounds: Rounds): void {
+  const { words, base, domain } = rounds;
+  if (deaths(domain) === Atomics.load(words, base + SEEN)) return;
+  enter(rounds);
+  exit(rounds);
+}
+
+/** How the round ended for this agent's calls that wait, once it has; `WAITING` before. */
+export function outcomeOf({ words, base, domain }: Rounds): number {
+  const mark = Atomics.load(words, base + MARK + slotOf(domain.id));
+  return mark < 0 ? mark : WAITING;
+}
+
+/** Takes away how the round ended: to be said before this agent arrives again. */
+export function forgetOutcome({ words, base, domain }: Rounds): void {
+  // Nobody else writes to a mark that says how it ended.
+  Atomics.store(words, base + MARK + slotOf(domain.id), 0);
+}
+
+/** Takes the latch. */
+export function enter(rounds: Rounds): void {
+  const { words, base, domain } = rounds;
+  const isTakenOver = lockLatch(domain, words, base + LATCH);
+  const owner = words[base + OWNER + slotOf(domain.id)]!;
+  if (
+    isTakenOver || deaths(domain) !== words[base + SEEN]! ||
+    // This agent's slot is known to be free of its last tenant, and the death may not be counted yet.
+    (owner !== 0 && owner !== domain.id)
+  ) mend(rounds);
+}
+
+/** Gives it back and wakes whom this agent told how the round ended. */
+export function exit(rounds: Rounds): void {
+  unlockLatch(rounds.words, rounds.base + LATCH);
+  flushWakes(rounds.domain);
+}
+
+// -- Under the latch ---------------------------------------------------------------------------
+
+/** Arrives. Returns the index of arrival, the last one of which ended the round; -1: broken. */
+export function arrive(rounds: Rounds): number {
+  const { words, base, domain } = rounds;
+  if (words[base + STATE]! === BROKEN) return -1;
+  const index = words[base + COUNT]!;
+  if (index + 1 === words[base + PARTIES]!) {
+    Atomics.store(words, base + STATE, COMPLETE);
+    complete(rounds);
+  } else {
+    const slot = slotOf(domain.id);
+    words[base + OWNER + slot] = domain.id;
+    // First: whoever dies in between counts as one who waited.
+    Atomics.store(words, base + MARK + slot, words[base + MARK + slot]! + 1);
+    Atomics.store(words, base + COUNT, index + 1);
+  }
+  return index;
+}
+
+/** Breaks the barrier: whoever waits is told so, and who comes later as well. */
+export function breakUp(rounds: Rounds): void {
+  const { words, base } = rounds;
+  Atomics.store(words, base + STATE, BROKEN);
+  Atomics.store(words, base + COUNT, 0);
+  tell(rounds, FAILED);
+}
+
+/** Makes the barrier as new; whoever waits is told that it broke. */
+export function reset(rounds: Rounds): void {
+  // Broken until all are told: if this agent dies on the way, it stays so.
+  breakUp(rounds);
+  Atomics.store(rounds.words, rounds.base + STATE, OPEN);
+}
+
+function complete(rounds: Rounds): void {
+  const { words, base } = rounds;
+  Atomics.store(words, base + COUNT, 0);
+  tell(rounds, PASSED);
+  // Last: until then nobody may arrive for the next round.
+  Atomics.store(words, base + STATE, OPEN);
+}
+
+function tell({ words, base, domain }: Rounds, outcome: number): void {
+  for (let slot = 0; slot < MAX_AGENTS; slot++) {
+    if (Atomics.load(words, base + MARK + slot) <= 0) continue;
+    Atomics.store(words, base + MARK + slot, outcome);
+    wakeLater(domain, words[base + OWNER + slot]!);
+  }
+}
+
+/** Ends what a dead agent had begun, and breaks the barrier if one died that waited. */
+function mend(rounds: Rounds): void {
+  const { words, base, domain } = rounds;
+  const count = deaths(domain);
+  if (words[base + STATE]! === COMPLETE) complete(rounds);
+  else if (words[base + STATE]! === BROKEN) breakUp(rounds);
+  for (let slot = 0; slot < MAX_AGENTS; slot++) {
+    const owner = words[base + OWNER + slot]!;
+    if (owner === 0 || isAlive(domain, owner)) continue;
+    // Before the slot is cleared: whoever dies in between leaves it to be found again.
+    if (Atomics.load(words, base + MARK + slot) > 0) breakUp(rounds);
+    Atomics.store(words, base + MARK + slot, 0);
+    words[base + OWNER + slot] = 0;
+  }
+  Atomics.store(words, base + SEEN, count);
+}

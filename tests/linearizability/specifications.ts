@@ -1,0 +1,367 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// What each primitive promises, as a sequential object. The calls are named as those of the classes,
+// without `Sync`: the forms of a call differ in how they wait, not in what they do.
+
+import { type Call, threw } from "./history.ts";
+import type { Specification } from "./wing_gong.ts";
+
+const CLOSED = threw("ClosedError");
+
+// -- Queue and pipe ------------------------------------------------------------------------------
+
+interface Items {
+  readonly items: readonly number[];
+  /** Room set aside for puts that were served and have not stored yet. */
+  readonly reserved: number;
+  /** The side that puts, or all, has closed. */
+  readonly closed: boolean;
+  /** The side that gets has closed. */
+  readonly gone: boolean;
+}
+
+/** How a queue is bounded. */
+export interface QueueBounds {
+  /** @default {Infinity} */
+  readonly maxItems?: number;
+  /** Whether bytes bound it as well: it may then be full whenever something is in it. */
+  readonly isSmall?: boolean;
+}
+
+/**
+ * A queue. Waiting for room has two moments: room is set aside, then the item is there. That room is
+ * taken for everybody else, without being an item yet.
+ */
+export function queueOf({ maxItems = Infinity, isSmall = false }: QueueBounds = {}): Specification<
+  Items
+> {
+  const used = (state: Items): number => state.items.length + state.reserved;
+  const put = (state: Items, value: number): Items[] =>
+    state.closed || state.gone || used(state) >= maxItems
+      ? []
+      : [{ ...state, items: [...state.items, value] }];
+  const reserve = (state: Items): Items[] =>
+    state.closed || state.gone || used(state) >= maxItems
+      ? []
+      : [{ ...state, reserved: state.reserved + 1 }];
+  // A close in between ends it: what was set aside is of no use.
+  const store = (state: Items, value: number): Items[] =>
+    state.closed || state.gone
+      ? []
+      : [{ ...state, reserved: state.reserved - 1, items: [...state.items, value] }];
+  const take = (state: Items, value: unknown): Items[] =>
+    state.items.length === 0 || (value !== undefined && state.items[0] !== value)
+      ? []
+      : [{ ...state, items: state.items.slice(1) }];
+  const only = (state: Items, condition: boolean): Items[] => condition ? [state] : [];
+  const isOver = (state: Items): boolean =>
+    state.gone || state.closed && state.items.length === 0;
+
+  return {
+    name: `a queue of ${maxItems}${isSmall ? ", small" : ""}`,
+    initial: { items: [], reserved: 0, closed: false, gone: false },
+    key: ({ items, reserved, closed, gone }) =>
+      `${items}${reserved > 0 ? ` +${reserved}` : ""}${closed ? " closed" : ""}${
+        gone ? " gone" : ""
+      }`,
+    steps(call) {
+      if (call.fate === "refused") return 0;
+      const isPending = call.fate === "pending";
+      switch (call.op) {
+        case "put":
+          return call.result === CLOSED ? 1 : 2;
+        case "putMany":
+          if (call.result === CLOSED) return 1;
+          return 2 * (isPending ? (call.arg as number[]).length : call.result as number);
+        case "getMany":
+          if (call.result === CLOSED) return 1;
+          return isPending ? call.arg as number : (call.result as number[]).length;
+        default:
+          return 1;
+      }
+    },
+    apply(state, call, step) {
+      const { op, arg, result } = call;
+      const isPending = call.fate === "pending";
+      switch (op) {
+        case "put":
+          if (result === CLOSED) return only(state, state.closed || state.gone);
+          return step === 0 ? reserve(state) : store(state, arg as number);
+        case "putMany":
+          if (result === CLOSED) return only(state, state.closed || state.gone);
+          return step % 2 === 0 ? reserve(state) : store(state, (arg as number[])[step >> 1]!);
+        case "tryPut":
+          if (isPending || result === true) return put(state, arg as number);
+          if (result === CLOSED) return only(state, state.closed || state.gone);
+          return only(state, used(state) >= maxItems || isSmall && used(state) > 0);
+        case "get":
+          if (result === CLOSED) return only(state, isOver(state));
+          return take(state, result);
+        case "getMany":
+          if (result === CLOSED) return only(state, isOver(state));
+          return take(state, isPending ? undefined : (result as number[])[step]);
+        case "tryGet":
+          if (result === "empty") return only(state, !isOver(state) && state.items.length === 0);
+          if (result === "closed") return only(state, isOver(state));
+          return take(state, result);
+        case "size":
+          return only(state, isPending || state.items.length === result);
+        case "empty":
+          return only(state, isPending || (state.items.length === 0) === result);
+        case "full":
+          // It says what `tryPut` would.
+          if (isPending || isSmall && used(state) > 0) return [state];
+          return only(state, (used(state) >= maxItems) === result);
+        case "closed":
+          return only(state, isPending || state.closed === result);
+        case "close":
+          return [{ ...state, closed: true, reserved: 0 }];
+        case "leave":
+          return [{ ...state, gone: true, reserved: 0 }];
+        default:
+          throw new TypeError(`A queue has no "${op}"`);
+      }
+    },
+  };
+}
+
+/** One direction of a pipe: `close` is by the sender, `leave` by the receiver. */
+export function pipeOf(): Specification<Items> {
+  return { ...queueOf({ isSmall: true }), name: "a pipe" };
+}
+
+// -- Lock ----------------------------------------------------------------------------------------
+
+interface Held {
+  /** 0: nobody; else one more than the agent. */
+  readonly owner: number;
+  readonly poisoned: boolean;
+}
+
+const ABANDONED = threw("AbandonedError");
+
+/** A lock. `acquire` and `tryAcquire` return what the guard says of `abandoned`. */
+export function lock(): Specification<Held> {
+  return {
+    name: "a lock",
+    initial: { owner: 0, poisoned: false },
+    key: ({ owner, poisoned }) => `${owner}${poisoned ? " poisoned" : ""}`,
+    steps: (call) => call.fate === "refused" ? 0 : 1,
+    apply(state, call) {
+      const me = call.agent + 1;
+      const { owner, poisoned } = state;
+      switch (call.op) {
+        case "acquire":
+        case "tryAcquire": {
+          if (call.result === "busy") return owner !== 0 ? [state] : [];
+          if (owner !== 0) return [];
+          if (call.result === ABANDONED) return poisoned ? [state] : [];
+          if (call.fate !== "pending" && call.result !== poisoned) return [];
+          return [{ owner: me, poisoned }];
+        }
+        case "release":
+          return owner === me ? [{ owner: 0, poisoned: false }] : [];
+        case "locked":
+          return call.fate === "pending" || (owner !== 0) === call.result ? [state] : [];
+        case "die":
+          // Of the agent in `arg`. An heir that never ran is no loss.
+          return owner === (call.arg as number) + 1
+            ? [{ owner: 0, poisoned: true }, ...(call.result === "idle" ? [] : [{
+              owner: 0,
+              poisoned,
+            }])]
+            : [state];
+        default:
+          throw new TypeError(`A lock has no "${call.op}"`);
+      }
+    },
+  };
+}
+
+// -- Semaphore -----------------------------------------------------------------------------------
+
+interface Permits {
+  readonly available: number;
+  /** Calls in line, oldest first, by start stamp, and how much each wants. */
+  readonly line: readonly (readonly [number, number])[];
+}
+
+/** A semaphore, strictly in order: who comes is served at once, or lines up and is served as the first. */
+export function semaphore(permits: number): Specification<Permits> {
+  return {
+    name: `a semaphore of ${permits}`,
+    initial: { available: permits, line: [] },
+    key: ({ available, line }) => `${available} | ${line.join(" ")}`,
+    steps: (call) => call.op === "acquire" ? 2 : 1,
+    apply(state, call, step) {
+      const { available, line } = state;
+      const wanted = call.arg as number;
+      switch (call.op) {
+        case "acquire": {
+          if (step === 0) return [{ available, line: [...line, [call.start, wanted]] }];
+          if (call.fate === "refused") {
+            return [{ available, line: line.filter(([id]) => id !== call.start) }];
+          }
+          if (line[0]![0] !== call.start || available < wanted) return [];
+          return [{ available: available - wanted, line: line.slice(1) }];
+        }
+        case "tryAcquire":
+          if (call.result === false) {
+            return available < wanted || line.length > 0 ? [state] : [];
+          }
+          return available >= wanted && line.length === 0
+            ? [{ available: available - wanted, line }]
+            : [];
+        case "release":
+          return [{ available: available + wanted, line }];
+        case "available":
+          return call.result === available ? [state] : [];
+        default:
+          throw new TypeError(`A semaphore has no "${call.op}"`);
+      }
+    },
+  };
+}
+
+// -- Event ---------------------------------------------------------------------------------------
+
+interface Flag {
+  readonly isSet: boolean;
+  /** Calls that wait, and calls that were released, by start stamp. */
+  readonly waiting: readonly number[];
+  readonly released: readonly number[];
+}
+
+/** An event: a set releases all who wait in that moment, also if it is cleared at once. */
+export function event(): Specification<Flag> {
+  return {
+    name: "an event",
+    initial: { isSet: false, waiting: [], released: [] },
+    key: ({ isSet, waiting, released }) => `${isSet} ${waiting} | ${released}`,
+    steps: (call) => call.op === "wait" ? 2 : 1,
+    apply(state, call, step) {
+      const { isSet, waiting, released } = state;
+      const id = call.start;
+      switch (call.op) {
+        case "wait":
+          if (step === 0) {
+            return isSet
+              ? [{ ...state, released: ordered(released, id) }]
+              : [{ ...state, waiting: ordered(waiting, id) }];
+          }
+          if (call.result === true) {
+            return released.includes(id)
+              ? [{ ...state, released: released.filter((each) => each !== id) }]
+              : [];
+          }
+          // Timed out or aborted: nothing was set while it waited.
+          return waiting.includes(id)
+            ? [{ ...state, waiting: waiting.filter((each) => each !== id) }]
+            : [];
+        case "set":
+          return [{
+            isSet: true,
+            waiting: [],
+            released: waiting.reduce(ordered, released),
+          }];
+        case "clear":
+          return [{ ...state, isSet: false }];
+        case "isSet":
+          return isSet === call.result ? [state] : [];
+        default:
+          throw new TypeError(`An event has no "${call.op}"`);
+      }
+    },
+  };
+}
+
+function ordered(list: readonly number[], id: number): readonly number[] {
+  return [...list, id].sort((a, b) => a - b);
+}
+
+// -- Barrier -------------------------------------------------------------------------------------
+
+interface Round {
+  readonly broken: boolean;
+  /** Calls that have arrived in this round, in order, by start stamp. */
+  readonly here: readonly number[];
+  /** Calls whose round is over, and how. */
+  readonly passed: readonly number[];
+  readonly failed: readonly number[];
+}
+
+const BROKEN = threw("BrokenBarrierError");
+
+/** A barrier. */
+export function barrier(parties: number): Specification<Round> {
+  return {
+    name: `a barrier of ${parties}`,
+    initial: { broken: false, here: [], passed: [], failed: [] },
+    key: ({ broken, here, passed, failed }) => `${broken} ${here} | ${passed} | ${failed}`,
+    steps: (call) => call.op === "wait" ? 2 : 1,
+    apply(state, call, step) {
+      const { broken, here, passed, failed } = state;
+      const id = call.start;
+      const fail = (isBroken: boolean): Round[] => [{
+        broken: isBroken,
+        here: [],
+        passed,
+        failed: here.reduce(ordered, failed),
+      }];
+      switch (call.op) {
+        case "wait": {
+          if (step === 0) {
+            if (broken) return [{ ...state, failed: ordered(failed, id) }];
+            if (typeof call.result === "number" && call.result !== here.length) return [];
+            const all = [...here, id];
+            return all.length < parties
+              ? [{ ...state, here: all }]
+              : [{ ...state, here: [], passed: all.reduce(ordered, passed) }];
+          }
+          if (typeof call.result === "number") {
+            return passed.includes(id)
+              ? [{ ...state, passed: passed.filter((each) => each !== id) }]
+              : [];
+          }
+          if (call.result === BROKEN) {
+            return failed.includes(id)
+              ? [{ ...state, failed: failed.filter((each) => each !== id) }]
+              : [];
+          }
+          // Timed out or aborted: that breaks it for the others.
+          if (!here.includes(id)) return [];
+          return [{
+            broken: true,
+            here: [],
+            passed,
+            failed: here.filter((each) => each !== id).reduce(ordered, failed),
+          }];
+        }
+        case "reset":
+          return fail(false);
+        case "abort":
+          return fail(true);
+        case "broken":
+          return broken === call.result ? [state] : [];
+        case "waiting":
+          return here.length === call.result ? [state] : [];
+        default:
+          throw new TypeError(`A barrier has no "${call.op}"`);
+      }
+    },
+  };
+}
+
+/** For histories made by hand: a call from its parts. */
+export function called(
+  agent: number,
+  op: string,
+  arg: unknown,
+  result: unknown,
+  start: number,
+  end: number,
+): Call {
+  const isRefused = result === threw("TimeoutError") || result === threw("AbortError");
+  const fate = end === Infinity ? "pending" : isRefused ? "refused" : "done";
+  return { agent, op, arg, result, start, end, fate };
+}
