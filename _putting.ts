@@ -80,7 +80,8 @@ export class Putting {
     enterPut(store);
     try {
       if (isClosedNow(store)) throw closedQueue(value);
-      if (!canPut(store, words)) return false;
+      // A header holds no more, however large the storage is.
+      if (packet.length > MAX_PAYLOAD || !canPut(store, words)) return false;
       writePacket(store.ring, tailOf(store), packet);
       commitPut(store, words, 1);
     } finally {

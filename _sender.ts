@@ -69,6 +69,7 @@ export class Sender {
   trySendBytes(bytes: Uint8Array): boolean {
     const { side } = this;
     packBytes(packet, bytes);
+    if (packet.length === 0) assertAttached(bytes);
     const words = packetWords(packet);
     if (this.calls.waiting.length > 0 || !isOrdinary(side, packet) || !hasRoom(side, words)) {
       return false;
@@ -349,6 +350,13 @@ class Writing {
 /** Whether the packet goes in one record, if there is room. */
 function isOrdinary(side: Side, packet: Packet): boolean {
   return packetWords(packet) <= side.ring.mask + 1 && packet.length <= MAX_PAYLOAD;
+}
+
+/** A view on a buffer that was detached has no bytes left, which is not what was meant. */
+function assertAttached(bytes: Uint8Array): void {
+  const { buffer } = bytes;
+  if (!(buffer instanceof ArrayBuffer) || !buffer.detached) return;
+  throw new DOMException("Cannot send bytes: their buffer was detached", "DataCloneError");
 }
 
 function closedPeer(value: unknown): ClosedError {

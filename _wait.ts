@@ -101,7 +101,20 @@ export function waitAsync(
   });
 }
 
+/** Whether a call of this agent was ended because the agent is to end. */
+let noticed = false;
+
+/**
+ * Lets every pending call look at once. Returns whether any call, now or before, was ended because
+ * this agent is to end: then there may be clean-up that runs.
+ */
+export function lookNow(): boolean {
+  for (const pending of pendings) pending.look();
+  return noticed;
+}
+
 function terminated(): TerminatedError {
+  noticed = true;
   return new TerminatedError("Cannot wait any longer: this agent is being terminated");
 }
 

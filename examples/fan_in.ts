@@ -16,7 +16,7 @@ export interface Reading {
 export interface Summary {
   sensor: string;
   readings: number;
-  mean: number;
+  sum: number;
   /** Whether the readings came in the order in which they were sent. */
   ordered: boolean;
 }
@@ -35,7 +35,7 @@ export async function main(readings: number = READINGS): Promise<Summary[]> {
     const [here, there] = pipe<never, Reading>();
     const args: Parameters<typeof measure> = [there, readings * 2 ** i];
     children.use(new Process(import.meta.url, { target: measure, args, name: sensor }).start());
-    open.set(here, { sensor, readings: 0, mean: 0, ordered: true });
+    open.set(here, { sensor, readings: 0, sum: 0, ordered: true });
   });
   const summaries = [...open.values()];
 
@@ -51,7 +51,8 @@ export async function main(readings: number = READINGS): Promise<Summary[]> {
       }
     }
   }
-  for (const { sensor, readings, mean, ordered } of summaries) {
+  for (const { sensor, readings, sum, ordered } of summaries) {
+    const mean = sum / readings;
     console.log(`${sensor}: ${readings} readings${ordered ? "" : " OUT OF ORDER"}, mean ${mean}`);
   }
   return summaries;
@@ -59,7 +60,8 @@ export async function main(readings: number = READINGS): Promise<Summary[]> {
 
 function add(summary: Summary, { index, value }: Reading): void {
   if (index !== summary.readings) summary.ordered = false;
-  summary.mean = (summary.mean * summary.readings + value) / ++summary.readings;
+  summary.readings++;
+  summary.sum += value;
 }
 
 if (import.meta.main) {

@@ -16,7 +16,7 @@ export interface Options {
 /** What a process of the pool does: the SHA-256 of one file, in hexadecimal. */
 export async function hash(path: string): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(path));
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return new Uint8Array(digest).toHex();
 }
 
 /** The files below the paths given, in the order of their names, without links and hidden folders. */

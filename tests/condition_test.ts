@@ -12,7 +12,14 @@ import {
 } from "@std/assert";
 import fc from "fast-check";
 import { bury, type Domain, home, requestStop } from "../_agent.ts";
-import { countWaiters, enlist, isNotified, type Waiters, waitersAt } from "../_condition.ts";
+import {
+  countWaiters,
+  enlist,
+  finish,
+  isNotified,
+  type Waiters,
+  waitersAt,
+} from "../_condition.ts";
 import { Exclusive } from "../_exclusive.ts";
 import { lockLatch } from "../_latch.ts";
 import { Condition } from "../condition.ts";
@@ -43,6 +50,11 @@ async function waitAs(condition: Condition, log: unknown[], name: unknown, optio
   assert(guard.held);
   log.push(name);
   return notified;
+}
+
+/** Lets the tasks of this agent that acquire go on to wait. */
+async function line(condition: Condition, count: number): Promise<void> {
+  await until(() => countWaiters(waitersOf(condition)) === count && !condition.lock.locked);
 }
 
 /** Checks that the lock is free and nobody waits. */
@@ -112,6 +124,7 @@ Deno.test("Condition.notify() wakes those who have waited longest, as many as to
   const condition = new Condition();
   const log: number[] = [];
   const waits = [1, 2, 3, 4, 5].map((i) => waitAs(condition, log, i));
+  await line(condition, 5);
   condition.lock.withLockSync(() => condition.notify());
   await waits[0];
   assertEquals(log, [1]);
@@ -129,7 +142,7 @@ Deno.test("Condition.notifyAll() wakes hundreds of tasks, in order", async () =>
   const condition = new Condition();
   const log: number[] = [];
   const waits = Array.from({ length: 500 }, (_, i) => waitAs(condition, log, i));
-  await until(() => countWaiters(waitersOf(condition)) === 500);
+  await line(condition, 500);
   await condition.lock.withLock(() => condition.notifyAll());
   await Promise.all(waits);
   assertEquals(log, Array.from({ length: 500 }, (_, i) => i));
@@ -147,20 +160,19 @@ Deno.test("Condition: a notification is not remembered", async () => {
 
 Deno.test("Condition: more waiting tasks than places are a RangeError, with the guard held", async () => {
   const condition = new Condition();
-  const { signal, abort } = abortable();
-  const tasks = Array.from({ length: 4_033 }, async () => {
-    using guard = await condition.lock.acquire();
-    await condition.wait(guard, { signal });
-  });
-  await until(() => countWaiters(waitersOf(condition)) === 4_033);
+  const waiters = waitersOf(condition);
+  const places = Array.from({ length: 4_033 }, () => enlist(waiters));
+  assertFalse(places.includes(-1));
   {
     using guard = await condition.lock.acquire();
     await assertRejects(() => condition.wait(guard), RangeError, "places");
     assert(guard.held);
+    condition.notifyAll();
   }
-  await condition.lock.withLock(() => condition.notifyAll());
-  await Promise.all(tasks);
-  abort();
+  for (const place of places) {
+    assert(isNotified(waiters, place));
+    finish(waiters, place);
+  }
   assertIdle(condition);
 });
 
@@ -214,6 +226,7 @@ Deno.test("Condition: guards of Sync and async calls are interchangeable", async
 Deno.test("Condition.notify() may be called by any task of the agent that holds the lock", async () => {
   const condition = new Condition();
   const waiting = waitAs(condition, [], 0);
+  await line(condition, 1);
   const guard = condition.lock.acquireSync();
   await Promise.resolve().then(() => condition.notify());
   guard.release();
@@ -328,6 +341,7 @@ Deno.test("Condition.from() brings its lock, and refuses others", () => {
 Deno.test("Condition shows a useful line in console.log", async () => {
   const condition = new Condition();
   const waiting = waitAs(condition, [], 0);
+  await line(condition, 1);
   assertEquals(
     Deno.inspect(condition),
     "Condition { waiting: 1, lock: RLock { locked: false, waiting: 0 } }",
@@ -444,7 +458,7 @@ Deno.test({
       two.run("wait", condition, counts, "sync"),
       waitAs(condition, [], 0).then((notified) => `${notified}, held: true`),
     ];
-    await until(() => countWaiters(waitersOf(condition)) === 3);
+    await line(condition, 3);
     await condition.lock.withLock(() => condition.notifyAll());
     assertEquals(await Promise.all(waits), Array(3).fill("true, held: true"));
     assertIdle(condition);
@@ -461,14 +475,14 @@ Deno.test({
     using two = await Peer.start(WORKER);
     const log: number[] = [];
     const waits: Promise<unknown>[] = [];
-    const line = async (wait: Promise<unknown>) => {
+    const add = async (wait: Promise<unknown>) => {
       const index = waits.push(wait.then(() => log.push(index)));
-      await until(() => countWaiters(waitersOf(condition)) === index);
+      await line(condition, index);
     };
-    await line(one.run("wait", condition, counts, "async"));
-    await line(waitAs(condition, [], 0));
-    await line(two.run("wait", condition, counts, "sync"));
-    await line(one.run("wait", condition, counts, "async"));
+    await add(one.run("wait", condition, counts, "async"));
+    await add(waitAs(condition, [], 0));
+    await add(two.run("wait", condition, counts, "sync"));
+    await add(one.run("wait", condition, counts, "async"));
     for (let i = 0; i < 4; i++) {
       await condition.lock.withLock(() => condition.notify());
       await waits[i];
@@ -510,9 +524,9 @@ Deno.test({
     const counts = new SharedArray("i32", 1);
     using peer = await Peer.start(WORKER);
     await peer.run("begin", condition, counts);
-    await until(() => countWaiters(waitersOf(condition)) === 1);
+    await line(condition, 1);
     const waiting = waitAs(condition, [], 0);
-    await until(() => countWaiters(waitersOf(condition)) === 2);
+    await line(condition, 2);
     peer.die();
     await condition.lock.withLock(() => condition.notify());
     assertEquals(await waiting, true);
@@ -526,6 +540,7 @@ Deno.test("Condition: the unused notification of a dead waiter goes on", async (
   const waiters = waitersOf(condition, dead);
   const place = enlist(waiters);
   const waiting = waitAs(condition, [], 0);
+  await line(condition, 2);
   condition.lock.withLockSync(() => condition.notify());
   assert(isNotified(waiters, place));
   assertFalse(await settlesSoon(waiting));
@@ -542,6 +557,7 @@ Deno.test("Condition: an agent that died inside its bookkeeping wedges nobody", 
   assertFalse(lockLatch(dead, waiters.words, 4));
   bury(home(), dead.id);
   const waiting = waitAs(condition, [], 0);
+  await line(condition, 1);
   condition.lock.withLockSync(() => condition.notify());
   assertEquals(await waiting, true);
   assertIdle(condition);
@@ -557,7 +573,7 @@ for (const form of ["async", "sync"] as const) {
       using peer = await Peer.start(WORKER);
       using other = await Peer.start(WORKER);
       const remote = other.run("wait", condition, counts, form, { timeout: 300 });
-      await until(() => countWaiters(waitersOf(condition)) === 1);
+      await line(condition, 1);
       await peer.run("hold", condition);
       peer.die();
       assertEquals(await remote, "AbandonedError, held: true");
@@ -571,7 +587,7 @@ Deno.test("Condition: a wait whose lock was abandoned rejects with the guard hel
   const guard = await condition.lock.acquire();
   const waiting = condition.wait(guard);
   const second = waitAs(condition, [], 0);
-  await until(() => countWaiters(waitersOf(condition)) === 2);
+  await line(condition, 2);
   const dead = ghost();
   lockOfGhost(condition, dead).tryAcquire(false, true);
   bury(home(), dead.id);
@@ -595,7 +611,7 @@ Deno.test({
     for (const form of ["async", "sync"] as const) {
       using peer = await Peer.start(WORKER);
       const remote = peer.run("wait", condition, counts, form);
-      await until(() => countWaiters(waitersOf(condition)) === 1);
+      await line(condition, 1);
       requestStop(home(), peer.id);
       assertEquals(await remote, "TerminatedError, held: false");
       assertIdle(condition);
@@ -611,9 +627,9 @@ Deno.test({
     const counts = new SharedArray("i32", 1);
     using peer = await Peer.start(WORKER);
     const remote = peer.run("wait", condition, counts, "sync");
-    await until(() => countWaiters(waitersOf(condition)) === 1);
+    await line(condition, 1);
     const waiting = waitAs(condition, [], 0);
-    await until(() => countWaiters(waitersOf(condition)) === 2);
+    await line(condition, 2);
     const guard: Guard = condition.lock.acquireSync();
     condition.notify();
     requestStop(home(), peer.id);

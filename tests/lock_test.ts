@@ -16,8 +16,8 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { bury, type Domain, home, pidOf, requestStop } from "../_agent.ts";
 import { Exclusive, exclusiveOf } from "../_exclusive.ts";
-import { lockLatch } from "../_latch.ts";
-import { BUSY, takeOrLineUp } from "../_mutex.ts";
+import { lockLatch, unlockLatch } from "../_latch.ts";
+import { BUSY, giveBack, pollTake, TAKEN, takeOrLineUp, withdrawTake } from "../_mutex.ts";
 import { AbandonedError, DeadlockError } from "../errors.ts";
 import { type Guard, Lock, RLock } from "../lock.ts";
 import { SharedArray, SharedValue } from "../shared.ts";
@@ -31,6 +31,9 @@ type AnyLock = Lock | RLock;
 const LIMIT = { timeout: 20_000 };
 const WORKER = new URL("./testdata/lock_worker.ts", import.meta.url);
 const KINDS = [["Lock", () => new Lock()], ["RLock", () => new RLock()]] as const;
+
+/** The word of a lock that guards its bookkeeping. */
+const LATCH = 4;
 
 /** Registers one test for each of the two classes. */
 function both(name: string, run: (lock: AnyLock) => void | Promise<void>, options = {}): void {
@@ -596,6 +599,42 @@ both(": of many calls, any may be aborted", async (lock) => {
   await assertFree(lock);
 });
 
+both(": calls without a place in line find one when those before them give up", async (lock) => {
+  const guard = await lock.acquire();
+  const controller = new AbortController();
+  const { signal } = controller;
+  const gone = Array.from({ length: 33 }, () => lock.acquire({ signal }));
+  const calls = Array.from({ length: 7 }, () => lock.acquire());
+  assertEquals(crowdOf(lock), 33);
+  controller.abort();
+  await Promise.allSettled(gone);
+  await until(() => crowdOf(lock) === 7);
+  guard.release();
+  for (const call of calls) (await call).release();
+  await assertFree(lock);
+});
+
+both(": a later call does not pass those that have no place in line yet", async (lock) => {
+  const guard = await lock.acquire();
+  const controller = new AbortController();
+  const order: number[] = [];
+  const take = async (i: number, signal?: AbortSignal) => {
+    using _guard = await lock.acquire(signal === undefined ? {} : { signal });
+    order.push(i);
+  };
+  const gone = Array.from({ length: 33 }, () => take(0, controller.signal));
+  const calls = Array.from({ length: 7 }, (_, i) => take(i + 1));
+  controller.abort();
+  // Places are free, and those that need one could not look yet.
+  calls.push(take(8));
+  age();
+  guard.release();
+  await Promise.allSettled(gone);
+  await Promise.all(calls);
+  assertEquals(order, [1, 2, 3, 4, 5, 6, 7, 8]);
+  await assertFree(lock);
+});
+
 // -- Deadlocks ---------------------------------------------------------------------------------
 
 Deno.test("Lock.acquireSync() by the agent that holds a Sync guard throws DeadlockError", async () => {
@@ -667,6 +706,36 @@ Deno.test("Lock.tryAcquire() by its holder returns undefined", () => {
   using _guard = lock.acquireSync();
   assertStrictEquals(lock.tryAcquire(), undefined);
 });
+
+both(
+  ".acquireSync() whose lock goes to an earlier promise of its agent throws DeadlockError",
+  async (lock) => {
+    using peer = await Peer.start(WORKER);
+    const holding = peer.run("holdUntil", lock, 2);
+    await until(() => lock.locked);
+    const first = lock.acquire();
+    assertThrows(() => lock.acquireSync(), DeadlockError);
+    await holding;
+    (await first).release();
+    await assertFree(lock);
+  },
+  LIMIT,
+);
+
+both(
+  ".acquireSync() with a timeout whose lock goes to an earlier promise times out",
+  async (lock) => {
+    using peer = await Peer.start(WORKER);
+    const holding = peer.run("holdUntil", lock, 2);
+    await until(() => lock.locked);
+    const first = lock.acquire();
+    assertEquals(await errorName(() => lock.acquireSync({ timeout: 100 })), "TimeoutError");
+    await holding;
+    (await first).release();
+    await assertFree(lock);
+  },
+  LIMIT,
+);
 
 // -- Re-entrance -------------------------------------------------------------------------------
 
@@ -1272,6 +1341,55 @@ for (const form of ["sync", "async"]) {
   );
 }
 
+both(
+  ": whoever sleeps before the lock's own bookkeeping is woken when it is free",
+  async (lock) => {
+    using peer = await Peer.start(WORKER);
+    const { mutex } = exclusiveOf(lock)!;
+    const guard = lock.acquireSync();
+    const latch = mutex.base + LATCH;
+    const times: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      assertFalse(lockLatch(home(), mutex.words, latch));
+      const call = peer.run("acquire", lock, "sync", { timeout: 1 });
+      await until(() => (Atomics.load(mutex.words, latch) & 1) === 1);
+      const start = performance.now();
+      unlockLatch(mutex.words, latch);
+      assertEquals(await call, "TimeoutError");
+      times.push(performance.now() - start);
+    }
+    // It looks by itself every 50 ms.
+    assert(Math.min(...times) < 25, String(times));
+    guard.release();
+    await assertFree(lock);
+  },
+  LIMIT,
+);
+
+Deno.test({
+  name: "Lock.acquireSync() where blocking is forbidden throws only if it would have to wait",
+  ...LIMIT,
+  async fn() {
+    const lock = new Lock();
+    using peer = await Peer.start(new URL("./testdata/browser_worker.ts", import.meta.url));
+    assertEquals(await peer.run("acquire", lock, "sync", {}), "held");
+    await peer.run("release");
+    const guard = lock.acquireSync();
+    for (const options of [{}, { timeout: 1_000 }]) {
+      const error = await peer.run<string>("acquire", lock, "sync", options);
+      assertMatch(error, /^InvalidStateError: .*"acquire"/);
+      assertEquals(crowdOf(lock), 0);
+    }
+    assertMatch(await peer.run<string>("acquire", lock, "sync", { timeout: 0 }), /^TimeoutError/);
+    const call = peer.run("acquire", lock, "async", {});
+    await until(() => crowdOf(lock) === 1);
+    guard.release();
+    assertEquals(await call, "held");
+    await peer.run("release");
+    await assertFree(lock);
+  },
+});
+
 // -- Death -------------------------------------------------------------------------------------
 
 /** Checks that the lock reports abandonment in every form, then recovers it. */
@@ -1379,6 +1497,34 @@ both(": of those who wait when its holder dies, the one that recovers gets it", 
   guard.release();
   await assertFree(lock);
 }, LIMIT);
+
+both(": one that gives up after it was woken for a free lock wakes the next", (lock) => {
+  const first = ghost();
+  const second = ghost();
+  for (;;) {
+    const guard = lock.acquireSync();
+    const waits = [first, second].map((domain) => {
+      const { mutex } = exclusiveOfGhost(lock, domain);
+      const wait = { ticket: 0, place: -1 };
+      assertEquals(takeOrLineUp(mutex, wait), BUSY);
+      return { mutex, wait };
+    });
+    const woken = () => Atomics.load(second.words, second.park);
+    guard.release();
+    const before = woken();
+    // Unless this thread was held up for a millisecond, the lock is free now and was given to nobody.
+    const isFree = !lock.locked;
+    for (const { mutex, wait } of waits) {
+      if (!withdrawTake(mutex, wait)) {
+        assertEquals(pollTake(mutex, wait), TAKEN);
+        giveBack(mutex);
+      } else if (wait === waits[0]!.wait && isFree) assertEquals(woken(), before + 1);
+    }
+    if (isFree) break;
+  }
+  bury(home(), first.id);
+  bury(home(), second.id);
+});
 
 both(" is abandoned again when the one who recovered it dies", async (lock) => {
   for (let i = 0; i < 3; i++) {
@@ -1501,12 +1647,11 @@ both(": an agent that died inside the lock's own bookkeeping wedges nobody", asy
   using other = await Peer.start(WORKER);
   const { mutex } = exclusiveOf(lock)!;
   const dead = ghost();
-  const LATCH = 4;
   assertFalse(lockLatch(dead, mutex.words, mutex.base + LATCH));
   const guard = lock.acquireSync();
   const call = other.run("acquire", lock, "sync");
-  // It needs the latch to line up. Nothing tells that it sleeps there, but it must not get through.
-  await turn();
+  // It needs the latch to line up, and marks it before it sleeps.
+  await until(() => (Atomics.load(mutex.words, mutex.base + LATCH) & 1) === 1);
   assertEquals(crowdOf(lock), 0);
   bury(home(), dead.id);
   await until(() => crowdOf(lock) === 1);

@@ -960,6 +960,20 @@ Deno.test("receiveBytesInto() writes into a part of memory, shared or not, and n
   }
 });
 
+Deno.test("bytes whose buffer was detached are a DataCloneError, and nothing is sent", async () => {
+  const [here, there] = pipe<Any>();
+  const bytes = new Uint8Array([1, 2, 3]);
+  structuredClone(bytes, { transfer: [bytes.buffer] });
+  assertDataClone(() => here.sendSync(bytes));
+  assertDataClone(() => here.trySend(bytes));
+  assertDataClone(() => here.sendBytesSync(bytes));
+  assertEquals(
+    (await assertRejects(() => here.sendBytes(bytes), DOMException)).name,
+    "DataCloneError",
+  );
+  assertEquals(there.tryReceive(), { state: "empty" });
+});
+
 Deno.test("calls for bytes refuse what is no Uint8Array", async () => {
   const [here, there] = pipe<Any>();
   for (
@@ -1757,6 +1771,19 @@ Deno.test(
     assertEquals(mine.closed, false);
   },
 );
+
+Deno.test("of several agents that use an end at once, one gets it", TIMEOUT, async () => {
+  using first = new Agent(AGENTS);
+  using second = new Agent(AGENTS);
+  await Promise.all([first.ready, second.ready]);
+  for (let round = 0; round < 50; round++) {
+    const [, there] = pipe<Any>({ capacity: 64 });
+    const claims = await Promise.all(
+      [first, second].map((agent) => agent.run<boolean>("claim", there)),
+    );
+    assertEquals(claims.filter((claimed) => claimed).length, 1);
+  }
+});
 
 Deno.test(
   "a worker answers what it is asked, blocking, with promises and in loops",

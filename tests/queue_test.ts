@@ -10,7 +10,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import fc from "fast-check";
-import { bury, home } from "../_agent.ts";
+import { bury, home, requestStop } from "../_agent.ts";
 import { encode } from "../_codec.ts";
 import { STORE_WORDS } from "../_store.ts";
 import { ClosedError, DeadlockError } from "../errors.ts";
@@ -1839,6 +1839,28 @@ Deno.test(
       }
     }
     assert(seen.every((count) => count === 1));
+  },
+);
+
+Deno.test(
+  "an agent that is asked to end gets a TerminatedError from what waits, and nothing is lost",
+  TIMEOUT,
+  async () => {
+    using agent = new Agent(AGENTS);
+    const full = fullQueue();
+    const empty = new Queue<number>();
+    const id = await agent.run<number>("idOf", empty);
+    const seen = agent.run<string[]>("waitUntilStopped", full, empty);
+    await until(() => waitingIn(empty, "get") === 2);
+    requestStop(home(), id);
+    assertEquals(await seen, [
+      ...Array(6).fill("TerminatedError"),
+      "undefined",
+      "1",
+      "1",
+      "empty",
+    ]);
+    assertEquals([waitingIn(empty, "get"), waitingIn(full, "put"), full.size], [0, 0, 1]);
   },
 );
 

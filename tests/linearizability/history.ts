@@ -24,6 +24,8 @@ export interface Call {
   /** `Infinity` while pending. */
   end: number;
   fate: Fate;
+  /** Whether another call of its agent was open when it began. */
+  readonly behind: boolean;
 }
 
 /** What a call threw, as a result. */
@@ -79,6 +81,7 @@ export class Recorder {
       start,
       end: Infinity,
       fate: "pending",
+      behind: this.calls.some((each) => each.fate === "pending"),
     };
     this.calls.push(call);
     return call;

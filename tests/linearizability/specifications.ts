@@ -14,6 +14,8 @@ interface Items {
   readonly items: readonly number[];
   /** Room set aside for puts that were served and have not stored yet. */
   readonly reserved: number;
+  /** Gets that were assigned their item and have not copied it yet: its bytes are not free. */
+  readonly held: number;
   /** The side that puts, or all, has closed. */
   readonly closed: boolean;
   /** The side that gets has closed. */
@@ -30,7 +32,10 @@ export interface QueueBounds {
 
 /**
  * A queue. Waiting for room has two moments: room is set aside, then the item is there. That room is
- * taken for everybody else, without being an item yet.
+ * taken for everybody else, without being an item yet. Waiting for an item has two moments, too: it is
+ * assigned, then copied. Nobody else can have it in between, and its bytes are not free. A `tryPut`,
+ * `tryGet` or `full` of an agent that has a promise pending there may answer for itself: it would have to
+ * go ahead of it.
  */
 export function queueOf({ maxItems = Infinity, isSmall = false }: QueueBounds = {}): Specification<
   Items
@@ -53,55 +58,85 @@ export function queueOf({ maxItems = Infinity, isSmall = false }: QueueBounds = 
     state.items.length === 0 || (value !== undefined && state.items[0] !== value)
       ? []
       : [{ ...state, items: state.items.slice(1) }];
+  // It may have been served, and then found that the queue was closed.
+  const refuse = (state: Items, step: number): Items[] =>
+    step === 0 ? [state, ...reserve(state)] : only(state, state.closed || state.gone);
+  const hold = (state: Items): Items => ({ ...state, held: state.held + 1 });
+  const isTight = (state: Items): boolean => isSmall && used(state) + state.held > 0;
   const only = (state: Items, condition: boolean): Items[] => condition ? [state] : [];
-  const isOver = (state: Items): boolean =>
-    state.gone || state.closed && state.items.length === 0;
+  const isOfPut = ({ op }: Call): boolean => op === "put" || op === "putMany" || op === "tryPut";
+  const isOfGet = ({ op }: Call): boolean => op === "get" || op === "getMany" || op === "tryGet";
+  const steps = (call: Call): number => {
+    if (call.fate === "refused") return 0;
+    const isPending = call.fate === "pending";
+    switch (call.op) {
+      case "put":
+        return 2;
+      case "putMany":
+        if (call.result === CLOSED) return 2;
+        if (isPending) return 2 * (call.arg as number[]).length;
+        // The next one may have been served, and ended by a close.
+        return 2 * (call.result as number) +
+          (call.result === (call.arg as number[]).length ? 0 : 1);
+      case "get":
+        return call.result === CLOSED ? 1 : 2;
+      case "getMany":
+        if (call.result === CLOSED) return 1;
+        return 1 + (isPending ? call.arg as number : (call.result as number[]).length);
+      default:
+        return 1;
+    }
+  };
+  const isOver = (state: Items): boolean => state.gone || state.closed && state.items.length === 0;
 
   return {
     name: `a queue of ${maxItems}${isSmall ? ", small" : ""}`,
-    initial: { items: [], reserved: 0, closed: false, gone: false },
-    key: ({ items, reserved, closed, gone }) =>
-      `${items}${reserved > 0 ? ` +${reserved}` : ""}${closed ? " closed" : ""}${
-        gone ? " gone" : ""
-      }`,
-    steps(call) {
-      if (call.fate === "refused") return 0;
-      const isPending = call.fate === "pending";
-      switch (call.op) {
-        case "put":
-          return call.result === CLOSED ? 1 : 2;
-        case "putMany":
-          if (call.result === CLOSED) return 1;
-          return 2 * (isPending ? (call.arg as number[]).length : call.result as number);
-        case "getMany":
-          if (call.result === CLOSED) return 1;
-          return isPending ? call.arg as number : (call.result as number[]).length;
-        default:
-          return 1;
+    initial: { items: [], reserved: 0, held: 0, closed: false, gone: false },
+    key: ({ items, reserved, held, closed, gone }) =>
+      `${items}${reserved > 0 ? ` +${reserved}` : ""}${held > 0 ? ` -${held}` : ""}${
+        closed ? " closed" : ""
+      }${gone ? " gone" : ""}`,
+    steps,
+    // Calls of one agent take effect in their order.
+    mayOvertake(earlier, done, call, step) {
+      if (earlier.result === CLOSED || call.result === CLOSED || call.result === false) return true;
+      if (isOfPut(earlier) && isOfPut(call)) return done >= (step === 0 ? 1 : steps(earlier));
+      if (isOfGet(earlier) && isOfGet(call)) {
+        // Of many, only the first: the others are those that are there when it looks.
+        return call.result === "empty" || call.result === "closed" || done >= 1;
       }
+      return true;
     },
     apply(state, call, step) {
       const { op, arg, result } = call;
       const isPending = call.fate === "pending";
       switch (op) {
         case "put":
-          if (result === CLOSED) return only(state, state.closed || state.gone);
+          if (result === CLOSED) return refuse(state, step);
           return step === 0 ? reserve(state) : store(state, arg as number);
         case "putMany":
-          if (result === CLOSED) return only(state, state.closed || state.gone);
+          if (result === CLOSED) return refuse(state, step);
+          if (step === 2 * (result as number)) return [state, ...reserve(state)];
           return step % 2 === 0 ? reserve(state) : store(state, (arg as number[])[step >> 1]!);
         case "tryPut":
           if (isPending || result === true) return put(state, arg as number);
           if (result === CLOSED) return only(state, state.closed || state.gone);
-          return only(state, used(state) >= maxItems || isSmall && used(state) > 0);
+          return only(state, call.behind || used(state) >= maxItems || isTight(state));
         case "get":
           if (result === CLOSED) return only(state, isOver(state));
-          return take(state, result);
-        case "getMany":
+          if (step === 1) return [{ ...state, held: state.held - 1 }];
+          return take(state, result).map(hold);
+        case "getMany": {
           if (result === CLOSED) return only(state, isOver(state));
-          return take(state, isPending ? undefined : (result as number[])[step]);
+          const count = isPending ? arg as number : (result as number[]).length;
+          if (step === count) return [{ ...state, held: state.held - 1 }];
+          const after = take(state, isPending ? undefined : (result as number[])[step]);
+          return step === 0 ? after.map(hold) : after;
+        }
         case "tryGet":
-          if (result === "empty") return only(state, !isOver(state) && state.items.length === 0);
+          if (result === "empty") {
+            return only(state, call.behind || !isOver(state) && state.items.length === 0);
+          }
           if (result === "closed") return only(state, isOver(state));
           return take(state, result);
         case "size":
@@ -110,8 +145,14 @@ export function queueOf({ maxItems = Infinity, isSmall = false }: QueueBounds = 
           return only(state, isPending || (state.items.length === 0) === result);
         case "full":
           // It says what `tryPut` would.
-          if (isPending || isSmall && used(state) > 0) return [state];
-          return only(state, (used(state) >= maxItems) === result);
+          if (isPending || call.behind || isTight(state)) return [state];
+          // Of a queue that was closed it means nothing.
+          if (state.closed) return [state];
+          // Room that was set aside is not seen while it turns into an item.
+          return only(
+            state,
+            result === true ? used(state) >= maxItems : state.items.length < maxItems,
+          );
         case "closed":
           return only(state, isPending || state.closed === result);
         case "close":
@@ -136,6 +177,8 @@ interface Held {
   /** 0: nobody; else one more than the agent. */
   readonly owner: number;
   readonly poisoned: boolean;
+  /** Its holder died, and nobody has looked since: `locked` may not know yet. */
+  readonly stale: boolean;
 }
 
 const ABANDONED = threw("AbandonedError");
@@ -144,8 +187,9 @@ const ABANDONED = threw("AbandonedError");
 export function lock(): Specification<Held> {
   return {
     name: "a lock",
-    initial: { owner: 0, poisoned: false },
-    key: ({ owner, poisoned }) => `${owner}${poisoned ? " poisoned" : ""}`,
+    initial: { owner: 0, poisoned: false, stale: false },
+    key: ({ owner, poisoned, stale }) =>
+      `${owner}${poisoned ? " poisoned" : ""}${stale ? " stale" : ""}`,
     steps: (call) => call.fate === "refused" ? 0 : 1,
     apply(state, call) {
       const me = call.agent + 1;
@@ -157,20 +201,20 @@ export function lock(): Specification<Held> {
           if (owner !== 0) return [];
           if (call.result === ABANDONED) return poisoned ? [state] : [];
           if (call.fate !== "pending" && call.result !== poisoned) return [];
-          return [{ owner: me, poisoned }];
+          return [{ owner: me, poisoned, stale: false }];
         }
         case "release":
-          return owner === me ? [{ owner: 0, poisoned: false }] : [];
+          return owner === me ? [{ owner: 0, poisoned: false, stale: false }] : [];
         case "locked":
-          return call.fate === "pending" || (owner !== 0) === call.result ? [state] : [];
+          if (call.fate === "pending" || state.stale && call.result === true) return [state];
+          return (owner !== 0) === call.result ? [state] : [];
         case "die":
           // Of the agent in `arg`. An heir that never ran is no loss.
-          return owner === (call.arg as number) + 1
-            ? [{ owner: 0, poisoned: true }, ...(call.result === "idle" ? [] : [{
-              owner: 0,
-              poisoned,
-            }])]
-            : [state];
+          if (owner !== (call.arg as number) + 1) return [state];
+          return [
+            { owner: 0, poisoned: true, stale: true },
+            { owner: 0, poisoned, stale: true },
+          ];
         default:
           throw new TypeError(`A lock has no "${call.op}"`);
       }
@@ -363,5 +407,5 @@ export function called(
 ): Call {
   const isRefused = result === threw("TimeoutError") || result === threw("AbortError");
   const fate = end === Infinity ? "pending" : isRefused ? "refused" : "done";
-  return { agent, op, arg, result, start, end, fate };
+  return { agent, op, arg, result, start, end, fate, behind: false };
 }

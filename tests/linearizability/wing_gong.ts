@@ -24,6 +24,11 @@ export interface Specification<S> {
   steps(call: Call): number;
   /** The states in which step number `step` of the call may leave; none if it cannot happen now. */
   apply(state: S, call: Call, step: number): readonly S[];
+  /**
+   * Whether a call may make that step while an earlier call of its agent is open that has made `done`
+   * steps. Default: yes, as calls that overlap have no order.
+   */
+  mayOvertake?(earlier: Call, done: number, call: Call, step: number): boolean;
 }
 
 /** What was found. */
@@ -84,6 +89,7 @@ export function check<S>(
       for (let i = 0; i < open.length; i++) {
         const other = open[i];
         if (other === undefined || done[i]! >= spec.steps(other)) continue;
+        if (isBehind(spec, open, done, i)) continue;
         for (const after of spec.apply(state, other, done[i]!)) {
           const configuration = { state: after, done: set(done, i, done[i]! + 1) };
           const key = keyOf(spec, after, configuration.done);
@@ -103,6 +109,20 @@ export function check<S>(
     slots.delete(call);
   }
   return { ok: true, width, report: "" };
+}
+
+function isBehind<S>(
+  spec: Specification<S>,
+  open: readonly (Call | undefined)[],
+  done: readonly number[],
+  slot: number,
+): boolean {
+  if (spec.mayOvertake === undefined) return false;
+  const call = open[slot]!;
+  return open.some((earlier, i) =>
+    earlier !== undefined && earlier.agent === call.agent && earlier.start < call.start &&
+    !spec.mayOvertake!(earlier, done[i]!, call, done[slot]!)
+  );
 }
 
 function set(done: readonly number[], slot: number, value: number): number[] {

@@ -66,6 +66,7 @@ import {
   AWAIT,
   CHOOSE,
   CLOCK,
+  COPY_RUN,
   GET,
   LAST_ATOMIC,
   NOTIFY,
@@ -221,6 +222,7 @@ export function replay(
 ): { violation: Violation | undefined; report: string } {
   const machine = new Machine(start, { ...options, preemptions: -1 });
   machine.conflicts.fill(1);
+  machine.latched.fill(0);
   const run = (): void => {
     const buffer = new Int32Array(256);
     for (const each of schedule.split(" ")) {
@@ -273,7 +275,7 @@ class Tracer implements Observer {
     writes: boolean,
     reads: boolean,
   ): void {
-    if (op.code >= GET) {
+    if (op.code >= GET && op.code <= COPY_RUN) {
       const where = this.#machine.describe(address);
       const value = writes && count === 1 ? ` ${op.a}` : "";
       const size = count === 1 ? "" : ` (${count} x ${op.size} bytes)`;
@@ -404,7 +406,10 @@ class Search {
     this.#machine = machine;
     this.#options = options;
     this.#deadline = begin + (options.maxTime ?? 600_000);
-    if (options.fine) machine.conflicts.fill(1);
+    if (options.fine) {
+      machine.conflicts.fill(1);
+      machine.latched.fill(0);
+    }
   }
 
   /** Random walks: half of them by priorities that change at two random points (PCT), half uniform. */

@@ -12,6 +12,7 @@
 // nodes with equal reports are one node: equal code with equal data does equal things.
 
 import {
+  ACQUIRE,
   ADD,
   AND,
   AWAIT,
@@ -30,6 +31,7 @@ import {
   type Op,
   OR,
   READ_RUN,
+  RELEASE,
   SET,
   sites,
   SPIN,
@@ -190,6 +192,12 @@ export class Machine {
   readonly control: Int32Array;
   /** Words on which agents conflict: only these make scheduling points. See {@linkcode adopt}. */
   readonly conflicts: Uint8Array;
+  /**
+   * By word: a bit for each latch under which alone it is accessed. While an agent holds it, others
+   * cannot tell when the agent accesses the word: no scheduling point, unless the agent may die there.
+   * After R. Lipton, "Reduction: A Method of Proving Properties of Parallel Programs" (1975).
+   */
+  readonly latched: Uint8Array;
   /** Whether a conflict was found on a word that was not known to have one. */
   grew = false;
   observer: Observer | undefined;
@@ -202,6 +210,9 @@ export class Machine {
   readonly #ghosts: Uint8Array; // by word
   readonly #accessed: Uint16Array; // by word: a bit for each agent
   readonly #written: Uint16Array;
+  readonly #locksets: Uint8Array; // by word: latches that were held at every access so far
+  readonly #latches: number[] = []; // words
+  readonly #owners: number[] = []; // by agent: what it writes into a latch
   readonly #initialMemory: Int32Array;
   readonly #nodes: Node[] = [];
   readonly #canonical = new Map<string, Node>();
@@ -244,6 +255,8 @@ export class Machine {
     this.conflicts = new Uint8Array(words);
     this.#accessed = new Uint16Array(words);
     this.#written = new Uint16Array(words);
+    this.#locksets = new Uint8Array(words).fill(0xff);
+    this.latched = new Uint8Array(words);
     this.#ghosts = new Uint8Array(words);
     for (const { buffer } of heap.buffers) {
       if (buffer.$ghost) {
@@ -303,6 +316,7 @@ export class Machine {
     for (let word = 0; word < this.conflicts.length; word++) {
       const accessed = this.#accessed[word]!;
       if (this.#written[word] !== 0 && (accessed & (accessed - 1)) !== 0) this.conflicts[word] = 1;
+      this.latched[word] = this.#locksets[word]! & ((1 << this.#latches.length) - 1);
     }
   }
 
@@ -381,6 +395,8 @@ export class Machine {
         }
       } else if (op.code === DEATH) {
         if (control[3 * count + 5] !== 0) moves[end++] = agent;
+      } else if (op.code === ACQUIRE) {
+        if (this.#isFree(op)) moves[end++] = agent;
       } else {
         moves[end++] = agent;
       }
@@ -435,11 +451,24 @@ export class Machine {
     if ((control[count + agent]! & 7) !== RUNNING) return false;
     const op = this.#nodes[control[agent]!]!.op!;
     if (op.code === DEATH) return control[3 * count + 5] !== 0;
+    if (op.code === ACQUIRE) return this.#isFree(op);
     if (op.code === AWAIT) {
       const tickets = control[2 * count + agent]!;
       return op.list!.some((ticket) => ((tickets >> (2 * ticket)) & 3) === 2);
     }
     return true;
+  }
+
+  /** Whether the latch can be taken: nobody has it, or somebody who is not in the table any more. */
+  #isFree(op: Op): boolean {
+    const word = this.memory[op.address >> 2]!;
+    return word === 0 || this.memory[ownerAddress(op, word) >> 2] !== word >> 2;
+  }
+
+  #mayDie(agent: number): boolean {
+    if (this.control[3 * this.#count]! === 0) return false;
+    const { mortal, daemon } = this.agents[agent]!;
+    return mortal ?? !daemon;
   }
 
   /** Makes one move. Throws a {@linkcode Violation}. */
@@ -550,6 +579,28 @@ export class Machine {
       case STEP:
         this.#finishStep(agent, op, undefined);
         return;
+      case ACQUIRE: {
+        const latch = op.address >> 2;
+        if (!this.#latches.includes(latch)) {
+          if (this.#latches.length === 8) throw new RangeError("More than 8 latches");
+          this.#latches.push(latch);
+        }
+        this.#owners[agent] = op.a;
+        const word = this.memory[latch]!;
+        if (word !== 0) {
+          const owner = ownerAddress(op, word);
+          this.#note(agent, owner, 4, false);
+        }
+        this.#note(agent, op.address, 4, true);
+        this.observer?.access(agent, op, op.address, 1, true, true);
+        this.#write(agent, op.address, 4, op.a);
+        this.#finishStep(agent, op, word);
+        return;
+      }
+      case RELEASE:
+        this.#release(agent, op);
+        this.#finishStep(agent, op, undefined);
+        return;
       case SPIN:
         control[count + agent] = RUNNING;
         this.#finishStep(agent, op, undefined);
@@ -591,8 +642,15 @@ export class Machine {
       }
       if (op.code >= GET && op.code <= COPY_RUN) {
         this.#advance(agent, this.#plain(agent, op));
+      } else if (op.code === RELEASE && !this.#mayDie(agent)) {
+        // Nobody can tell when, either.
+        this.#release(agent, op);
+        this.observer?.done(agent, op, STEP_OF, undefined);
+        this.#advance(agent, undefined);
       } else if (
-        op.code <= LAST_ATOMIC && this.conflicts[op.address >> 2] === 0 &&
+        op.code <= LAST_ATOMIC &&
+        (this.conflicts[op.address >> 2] === 0 ||
+          (this.latched[op.address >> 2]! & this.#held(agent)) !== 0 && !this.#mayDie(agent)) &&
         // Without end if it waits for what nobody has done so far.
         ++atomics <= PRIVATE_LIMIT
       ) {
@@ -682,12 +740,14 @@ export class Machine {
     ) {
       values.push(each.value);
     }
+    run.isReplayed = true;
     for (let i = values.length - 1; i >= 0; i--) {
       let op = run.resume(fresh(values[i]));
       while (op !== undefined && op.code === SUMMARY) {
         op = run.resume(undefined);
       }
     }
+    run.isReplayed = false;
     return run;
   }
 
@@ -727,9 +787,30 @@ export class Machine {
     }
   }
 
+  #release(agent: number, op: Op): void {
+    this.observer?.access(agent, op, op.address, 1, true, false);
+    this.#write(agent, op.address, 4, 0);
+  }
+
+  /** A bit for each latch that the agent holds. */
+  #held(agent: number): number {
+    const owner = this.#owners[agent];
+    if (owner === undefined) return 0;
+    let held = 0;
+    for (let i = 0; i < this.#latches.length; i++) {
+      if (this.memory[this.#latches[i]!] === owner) held |= 1 << i;
+    }
+    return held;
+  }
+
   #note(agent: number, address: number, bytes: number, writes: boolean): void {
     const last = (address + bytes - 1) >> 2;
+    const others = agent === CHECKER ? 0 : ~this.#held(agent);
     for (let word = address >> 2; word <= last; word++) {
+      if ((this.#locksets[word]! & others) !== 0) {
+        this.#locksets[word]! &= ~others;
+        if ((this.latched[word]! & others) !== 0) this.grew = true;
+      }
       if (this.conflicts[word] !== 0) continue;
       const accessed = this.#accessed[word]! | (1 << agent);
       this.#accessed[word] = accessed;
@@ -992,6 +1073,12 @@ export class Machine {
   }
 }
 
+/** Address of the word of the table that has the id of a latch's owner, if that lives. */
+function ownerAddress(op: Op, word: number): number {
+  const [slots, length, mask] = op.list!;
+  return slots! + ((word >> 2) & mask!) * length!;
+}
+
 function fresh(value: Value): Value {
   return typeof value === "object" ? [...value] : value;
 }
@@ -1060,6 +1147,15 @@ function atOnce(op: Op, memory: Int32Array): Value {
       return writeList(memory, address, size, op.list!);
     case STEP:
     case SUMMARY:
+      return undefined;
+    case ACQUIRE:
+      if (old !== 0 && memory[ownerAddress(op, old) >> 2] === old >> 2) {
+        throw new Error("A latch is held");
+      }
+      write(op.a);
+      return old;
+    case RELEASE:
+      write(0);
       return undefined;
     default:
       throw new Error(`Cannot "${NAMES[op.code]}" in code that runs in one step`);

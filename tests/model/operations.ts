@@ -28,11 +28,13 @@ export const DEATH = 21;
 export const SPIN = 22;
 export const TURN = 23; // a task awaits a ticket: never leaves the agent
 export const CLOCK = 24; // 0, or LATE
+export const ACQUIRE = 25; // of a latch, once it is free or its owner is dead
+export const RELEASE = 26; // of a latch
 
 export const NAMES: readonly string[] = [
   ..."load store add sub and or xor exchange compareExchange wait notify waitAsync"
     .split(" "),
-  ..."get set read write copy step choose summary await awaitDeath spin turn clock"
+  ..."get set read write copy step choose summary await awaitDeath spin turn clock acquire release"
     .split(" "),
 ];
 

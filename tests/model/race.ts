@@ -10,7 +10,7 @@
 // joined by read-modify-writes only, which have read it.
 
 import { describeOp, describeSite, type Machine, type Observer, Violation } from "./machine.ts";
-import { LAST_ATOMIC, type Op, WAIT, WAIT_ASYNC } from "./operations.ts";
+import { ACQUIRE, LAST_ATOMIC, type Op, RELEASE, WAIT, WAIT_ASYNC } from "./operations.ts";
 
 /** Who accessed a byte last, by agent. */
 interface Shadow {
@@ -50,8 +50,8 @@ export class RaceDetector implements Observer {
     writes: boolean,
     reads: boolean,
   ): void {
-    const atomic = op.code <= LAST_ATOMIC || op.code === WAIT ||
-      op.code === WAIT_ASYNC;
+    const atomic = op.code <= LAST_ATOMIC || op.code === WAIT || op.code === WAIT_ASYNC ||
+      op.code === ACQUIRE || op.code === RELEASE;
     const clock = this.#clocks[agent]!;
     if (atomic && reads) {
       const published = this.#published.get(address);

@@ -4,6 +4,7 @@
 // code does, and the reports of its local state.
 
 import {
+  ACQUIRE,
   ADD,
   AND,
   AWAIT,
@@ -20,6 +21,7 @@ import {
   type Op,
   OR,
   READ_RUN,
+  RELEASE,
   SET,
   sites,
   SPIN,
@@ -364,6 +366,21 @@ export const runtime = {
   awaitTicket(site: number, ticket: ModelTicket): Op {
     return makeOp(TURN, -1, 0, true, ticket.$number, 0, site);
   },
+  acquireLatch(
+    site: number,
+    view: ModelView,
+    index: number,
+    mine: number,
+    table: ModelView,
+    slots: number,
+    length: number,
+    mask: number,
+  ): Op {
+    const list = [table.$base + slots * 4, length * 4, mask];
+    return makeOp(ACQUIRE, at(view, index, "acquire"), 4, true, mine, 0, site, list);
+  },
+  releaseLatch: (site: number, view: ModelView, index: number): Op =>
+    makeOp(RELEASE, at(view, index, "release"), 4, true, 0, 0, site),
   summary(site: number, label: string, ...live: unknown[]): Op {
     const key = new Reporter().report([label, live]);
     return makeOp(SUMMARY, -1, 0, true, 0, 0, site, undefined, key);
@@ -392,6 +409,8 @@ export const YIELDING: ReadonlySet<string> = new Set([
   "awaitDeath",
   "awaitTicket",
   "summary",
+  "acquireLatch",
+  "releaseLatch",
 ]);
 /** Intrinsics that are calls. */
 export const CALLING: ReadonlySet<string> = new Set(["oracle", "named", "task"]);
@@ -679,6 +698,8 @@ export interface Program {
 /** The generators of one agent, from its start to where they stand. */
 export class AgentRun {
   frames: Frame[] = [];
+  /** Whether nobody wants reports, as it only gets back to where it was. */
+  isReplayed = false;
   readonly #state: (() => unknown[]) | undefined;
   #tasks: Task[] = [];
   #current: Task | undefined;
@@ -694,7 +715,7 @@ export class AgentRun {
   }
 
   report(locals: () => unknown[]): string | undefined {
-    if (this.#tasks.length !== 1) return undefined;
+    if (this.isReplayed || this.#tasks.length !== 1) return undefined;
     const stack: unknown[] = [];
     try {
       for (const frame of this.frames) {

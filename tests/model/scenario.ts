@@ -71,6 +71,27 @@ export function awaitDeath(): number {
   return outside("awaitDeath");
 }
 
+/**
+ * Waits until the latch is free or its owner is not in the table any more, and makes it `mine`. Returns what
+ * was there. Of the table: its view, where its slots begin, how long they are, and a mask for ids.
+ */
+export function acquireLatch(
+  _words: Int32Array,
+  _index: number,
+  _mine: number,
+  _table: Int32Array,
+  _slots: number,
+  _length: number,
+  _mask: number,
+): number {
+  return outside("acquireLatch");
+}
+
+/** Gives back a latch that was taken by {@linkcode acquireLatch}. */
+export function releaseLatch(_words: Int32Array, _index: number): void {
+  outside("releaseLatch");
+}
+
 /** Starts a coroutine of this agent. It runs when the others of the agent have ended or await. */
 export function task(_run: (...args: never[]) => void, ..._args: unknown[]): void {
   outside("task");

@@ -20,6 +20,7 @@ export const options: LoadOptions = {
     "_latch.ts": { SPINS: 0 },
     "_agent.ts": { MAX_AGENTS: 8 },
     "_wait.ts": { SLICE: Infinity },
+    "_putting.ts": { STAGE_WORDS: 16 },
   },
 };
 
@@ -36,11 +37,21 @@ function adapt(file: string, source: string): string {
   return source;
 }
 
+/** The same over a latch by its specification: for more agents, where the real one takes too many states. */
+const overLatch: LoadOptions = {
+  ...options,
+  replace: { ...options.replace, "_latch.ts": new URL("./latch.ts", import.meta.url) },
+};
+
 /** A scenario file with the shipped modules that it imports, changed by `edit` if it is a mutant. */
-export function shipped(name: string, edit?: LoadOptions["edit"]): Promise<Loaded> {
+export function shipped(
+  name: string,
+  latch: "real" | "specified" = "real",
+  edit?: LoadOptions["edit"],
+): Promise<Loaded> {
   const url = new URL(`./scenarios/${name}.ts`, import.meta.url);
   return load(url, {
-    ...options,
+    ...latch === "real" ? options : overLatch,
     edit: (file, source) =>
       edit === undefined ? adapt(file, source) : edit(file, adapt(file, source)),
   });

@@ -885,7 +885,10 @@ class Transform {
 
   /** An arrow function that code in scope keeps: reports tell it by its place and what it closes over. */
   #closure(node: ts.ArrowFunction, value: ts.Expression): ts.Expression {
-    if (!isCallback(node) || !this.#goesToScope(node)) return value;
+    const isKept = isCallback(node)
+      ? this.#goesToScope(node)
+      : !ts.isPropertyDeclaration(node.parent) && !isConstant(node);
+    if (!isKept) return value;
     const names = variablesAt(node);
     if (names === undefined) return value;
     return call("closure", [value, this.#locals(node, names, this.#site(node))]);
@@ -1466,7 +1469,7 @@ function hasThis(node: ts.Node): boolean {
     !ts.isSourceFile(parent);
     parent = parent.parent
   ) {
-    if (ts.isMethodDeclaration(parent)) return true;
+    if (ts.isMethodDeclaration(parent) || ts.isConstructorDeclaration(parent)) return true;
     if (ts.isPropertyDeclaration(parent)) return true;
     if (ts.isFunctionDeclaration(parent) || ts.isFunctionExpression(parent)) {
       return false;
@@ -1603,6 +1606,13 @@ function isMutable(node: ts.Expression | undefined): boolean {
   if (ts.isArrayLiteralExpression(inner)) return inner.elements.length === 0;
   if (ts.isObjectLiteralExpression(inner)) return true;
   return false;
+}
+
+/** Whether it is what a constant of the module holds. */
+function isConstant(node: ts.Node): boolean {
+  const { parent } = node;
+  return ts.isVariableDeclaration(parent) && ts.isVariableStatement(parent.parent.parent) &&
+    ts.isSourceFile(parent.parent.parent.parent);
 }
 
 function isSymbol(node: ts.Expression | undefined): boolean {

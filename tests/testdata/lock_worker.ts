@@ -5,7 +5,8 @@
 import { join as joinDomain } from "../../_agent.ts";
 import { type Guard, Lock, RLock } from "../../lock.ts";
 import { SharedArray, SharedValue } from "../../shared.ts";
-import { randomOf, turn } from "../_helpers.ts";
+import { block, randomOf, turn } from "../_helpers.ts";
+import { crowdOf } from "../_workers.ts";
 
 /** How to acquire. */
 export type Form = "async" | "sync" | "try";
@@ -88,6 +89,14 @@ export function countTwice(message: LockMessage, counter: unknown, rounds: numbe
     using _inner = lock.acquireSync();
     view[0] = view[0]! + 1;
   }
+}
+
+/** Holds a lock until so many wait for it, and a little longer. */
+export function holdUntil(message: LockMessage, crowd: number): void {
+  const lock = lockOf(message);
+  using _guard = lock.acquireSync();
+  while (crowdOf(lock) < crowd) block(1);
+  block(3);
 }
 
 /** Acquires, writes its tag at the end of the log, and releases. */

@@ -45,6 +45,17 @@ export async function useForeign(clone: unknown): Promise<string[]> {
   return errors;
 }
 
+/** Makes the end this agent's, if it is nobody's. Says whether it is. */
+export function claim(clone: unknown): boolean {
+  try {
+    Connection.from<Any, Any>(clone).tryReceive();
+    return true;
+  } catch (error) {
+    if (error instanceof TypeError) return false;
+    throw error;
+  }
+}
+
 /** Uses an end once. */
 export function echoOnce(clone: unknown, close: boolean): void {
   const end = Connection.from<Any, Any>(clone);

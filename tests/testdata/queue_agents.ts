@@ -184,6 +184,40 @@ export function startPut(clone: unknown): number {
   return home().id;
 }
 
+/** The id of this agent, for a parent that asks it to end. */
+export function idOf(clone: unknown): number {
+  // Home is where the first primitive came from.
+  Queue.from(clone);
+  return home().id;
+}
+
+/** What calls do in an agent that is asked to end while it is blocked. */
+export async function waitUntilStopped(full: unknown, empty: unknown): Promise<string[]> {
+  const from = Queue.from<Any>(empty);
+  const to = Queue.from<Any>(full);
+  const seen: string[] = [];
+  const see = async (call: () => unknown) => {
+    try {
+      seen.push(`${await call()}`);
+    } catch (error) {
+      seen.push((error as Error).name);
+    }
+  };
+  const pending = from.get(LIMIT).catch((error) => error.name);
+  await see(() => from.getSync(LIMIT));
+  await see(() => pending);
+  await see(() => from.get(LIMIT));
+  await see(() => to.putSync(1, LIMIT));
+  await see(() => to.put(1, LIMIT));
+  await see(() => to.joinSync(LIMIT));
+  // What need not wait still works.
+  await see(() => from.putSync(1));
+  await see(() => from.size);
+  await see(() => from.getSync());
+  await see(() => from.tryGet().state);
+  return seen;
+}
+
 /** Blocks the thread until the second flag is set. */
 export function hold(flags: Int32Array<SharedArrayBuffer>): void {
   Atomics.store(flags, 0, 1);

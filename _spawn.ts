@@ -1,0 +1,394 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// Agents of ours, from their start to the proof of their end, as the agent that started them sees it.
+//
+// A child is a worker of `node:worker_threads` wherever there are such, because that is the only kind
+// that Deno can stop by force while it spins, and only while it holds a Web Lock: so each child holds
+// one. The proof that its thread has ended is the `close` event of a port whose other end the child
+// holds and never closes; everything else comes earlier than the end or not at all.
+//
+// Where there are no such workers, in browsers, a child is a global `Worker`, and the proof is that
+// the lock that it held becomes free.
+//
+// Who watches whom: the parent watches its children, and the root, the agent that nobody of us
+// started, watches all agents below it through ports of its own. So one that ends together with its
+// parent is declared dead all the same.
+//
+// Control words of a child, in Int32 units: 0 OUTCOME | 1 ENDED.
+
+import { bury, type Domain, home, isAlive, requestStop } from "./_agent.ts";
+import type { Parcel } from "./_parcel.ts";
+import { holdLoop, lookNow, releaseLoop } from "./_wait.ts";
+
+/** What became of the child: changed once, by compare-and-swap, so that all agree for ever. */
+export const OUTCOME = 0;
+/** 1 once nothing of the child can run any more, or it has just given up running anything. */
+export const ENDED = 1;
+const CONTROL_WORDS = 2;
+
+export const RUNNING = 0;
+/** The target returned, and its result could be passed. */
+export const RETURNED = 1;
+/** The target or something beside it threw, or it could not be run. */
+export const FAILED = 2;
+/** The agent ended by itself: `Deno.exit()`, `self.close()`, or for a reason that nobody knows. */
+export const ABANDONED = 3;
+/** It was terminated. */
+export const TERMINATED = 4;
+
+/** Milliseconds after which a stop by force that has shown no effect is reported. */
+const OVERDUE = 2_000;
+const MAX_DELAY = 2 ** 31 - 1;
+
+/** What is used of a message port of `node:worker_threads`. */
+export interface Port {
+  on(event: "message", listener: (message: never) => void): void;
+  on(event: "close", listener: () => void): void;
+  postMessage(message: unknown, transfer?: readonly unknown[]): void;
+  close(): void;
+  unref(): void;
+}
+
+interface NodeWorker {
+  on(event: "error", listener: (error: unknown) => void): void;
+  terminate(): Promise<unknown>;
+  unref(): void;
+}
+
+interface Threads {
+  readonly Worker: new (url: URL, options: Record<string, unknown>) => NodeWorker;
+  readonly MessageChannel: new () => { port1: Port; port2: Port };
+}
+
+interface LockManager {
+  request(name: string, callback: () => unknown): Promise<unknown>;
+}
+
+/** What the worker is told to run. */
+export interface Task {
+  readonly module: string;
+  readonly target: string;
+  /** Whether the target was given as a function, of which only the name is known. */
+  readonly orNamed: boolean;
+  readonly args: Parcel;
+}
+
+/** Everything that a child is sent at its start. */
+export interface Seed extends Task {
+  /** The address of the module that runs it. */
+  readonly child: string;
+  readonly name: string;
+  readonly domain: SharedArrayBuffer;
+  readonly id: number;
+  readonly control: SharedArrayBuffer;
+  /** The name of the Web Lock that it holds. */
+  readonly lock: string;
+  /** To its parent; in a global `Worker` messages go by `postMessage`. */
+  readonly port?: Port;
+  /** To the root, if that is not the parent. */
+  readonly root?: Port;
+}
+
+/** To a child: end, of your own accord within so many milliseconds. */
+export interface Stop {
+  readonly stop: number;
+}
+
+/** To the root: watch this agent. */
+interface Adoption {
+  readonly adopt: number;
+  readonly parent: number;
+  readonly port: Port;
+}
+
+// The text is constant: the runtime checks and caches it once, and it says nothing that publishing
+// would have to rewrite. The lock comes before everything else that a child does, as until then it
+// could not be stopped.
+const BOOTSTRAP = "data:text/javascript," + encodeURIComponent(`
+const seed = globalThis.process?.getBuiltinModule?.("node:worker_threads")?.workerData ??
+  await new Promise((resolve) => globalThis.onmessage = (event) => resolve(event.data));
+const locks = globalThis.navigator?.locks;
+const locked = new Promise((resolve, reject) => {
+  if (locks === undefined) resolve(false);
+  else locks.request(seed.lock, () => (resolve(true), new Promise(() => {}))).catch(reject);
+});
+(await import(seed.child)).run(seed, await locked);
+`);
+
+/** What this agent knows of itself if it was started by us. */
+export const self: {
+  /** To the root: `undefined` if this agent is the root, or has no ports. */
+  up: Port | undefined;
+  /** Whether the target looks for a stop by itself, and so must be given the time to find it. */
+  looksForStop: boolean;
+  /** Whether it has nothing left to do but to end its children. */
+  isEnding: boolean;
+} = { up: undefined, looksForStop: false, isEnding: false };
+
+const children = new Set<Child>();
+
+/** The children of this agent that have not ended. */
+export function livingChildren(): Child[] {
+  return [...children];
+}
+
+/** One child of this agent. */
+export class Child {
+  readonly id: number;
+  readonly control: Int32Array<SharedArrayBuffer>;
+  /** Resolves at the certificate, and once `settle` is through. */
+  readonly ended: Promise<void>;
+  /** The result or the error that it reported; there before {@linkcode ended}. */
+  report: Parcel | undefined;
+  /** An error that it could not report itself. */
+  crash: { error: unknown } | undefined;
+  hasEnded = false;
+  readonly #domain: Domain;
+  readonly #host: Host;
+  readonly #settle: () => void | Promise<void>;
+  readonly #end = Promise.withResolvers<void>();
+  readonly #overdue = Promise.withResolvers<never>();
+  #isHeld = false;
+  #deadline = Infinity;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /**
+   * Starts the agent with the id, which was claimed for it. `settle` is called at the certificate,
+   * before anyone is told of it.
+   */
+  constructor(
+    id: number,
+    name: string,
+    child: string,
+    task: Task,
+    settle: () => void | Promise<void>,
+  ) {
+    const domain = home();
+    this.id = id;
+    this.control = new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4));
+    this.#domain = domain;
+    this.#settle = settle;
+    this.ended = this.#end.promise;
+    // Nobody may be waiting.
+    this.#overdue.promise.catch(() => {});
+    const seed: Seed = {
+      ...task,
+      child,
+      name,
+      domain: domain.memory,
+      id,
+      control: this.control.buffer,
+      lock: `sabre ${crypto.randomUUID()}`,
+    };
+    this.#host = startHost(seed, domain.id, {
+      message: (report) => this.report = report,
+      crash: (error) => this.crash ??= { error },
+      end: () => this.#onEnd(),
+    });
+    children.add(this);
+  }
+
+  /** What became of it so far. */
+  get outcome(): number {
+    return Atomics.load(this.control, OUTCOME);
+  }
+
+  /** Whether it still may run something. */
+  get isAlive(): boolean {
+    return !this.hasEnded && Atomics.load(this.control, ENDED) === 0;
+  }
+
+  /** Its report cannot be read. */
+  fail(): void {
+    Atomics.compareExchange(this.control, OUTCOME, RETURNED, FAILED);
+  }
+
+  /** Keeps the event loop alive until it has ended. */
+  hold(): void {
+    if (this.#isHeld || this.hasEnded) return;
+    this.#isHeld = true;
+    holdLoop();
+  }
+
+  /** Asks it to end, and stops it by force after `grace` milliseconds. The shortest grace counts. */
+  stop(grace: number): void {
+    if (this.hasEnded) return;
+    Atomics.compareExchange(this.control, OUTCOME, RUNNING, TERMINATED);
+    requestStop(this.#domain, this.id);
+    this.#host.send({ stop: grace });
+    const deadline = performance.now() + grace;
+    if (deadline >= this.#deadline) return;
+    this.#deadline = deadline;
+    clearTimeout(this.#timer);
+    if (grace === 0) this.#kill();
+    else if (grace <= MAX_DELAY) this.#timer = setTimeout(() => this.#kill(), grace);
+  }
+
+  /** Resolves once it has ended; rejects if it was to be stopped by force and that had no effect. */
+  async stopped(): Promise<void> {
+    this.hold();
+    await Promise.race([this.ended, this.#overdue.promise]);
+  }
+
+  #kill(): void {
+    // In the last steps of an end of its own there is nothing to stop.
+    if (this.outcome === TERMINATED) this.#host.kill();
+    this.#timer = setTimeout(() => {
+      this.#overdue.reject(
+        new DOMException(
+          "Cannot terminate Process: its thread runs on, as this runtime has no way to stop it or it is inside a call of the runtime",
+          "NotSupportedError",
+        ),
+      );
+    }, OVERDUE);
+  }
+
+  async #onEnd(): Promise<void> {
+    if (!children.delete(this)) return;
+    clearTimeout(this.#timer);
+    const { control } = this;
+    Atomics.compareExchange(
+      control,
+      OUTCOME,
+      RUNNING,
+      this.crash === undefined ? ABANDONED : FAILED,
+    );
+    // It was about to report when it was stopped.
+    if (this.outcome === RETURNED && this.report === undefined) {
+      Atomics.store(control, OUTCOME, ABANDONED);
+    }
+    Atomics.store(control, ENDED, 1);
+    bury(this.#domain, this.id);
+    stopOrphans(this.id);
+    const settling = this.#settle();
+    if (settling !== undefined) await settling;
+    this.hasEnded = true;
+    // In this order and in one go: whoever joined it goes on before anything else happens.
+    lookNow();
+    this.#end.resolve();
+    if (this.#isHeld) releaseLoop();
+  }
+}
+
+// -- The two kinds of workers ------------------------------------------------------------------
+
+interface Host {
+  send(message: Stop): void;
+  kill(): void;
+}
+
+interface Events {
+  message(report: Parcel): void;
+  crash(error: unknown): void;
+  /** The thread has ended. */
+  end(): void;
+}
+
+function startHost(seed: Seed, parent: number, events: Events): Host {
+  const threads = findThreads();
+  return threads === undefined
+    ? startWebWorker(seed, events)
+    : startNodeWorker(threads, seed, parent, events);
+}
+
+function findThreads(): Threads | undefined {
+  // Not an import, which browsers could not resolve.
+  const { process } = globalThis as {
+    process?: { getBuiltinModule?: (name: string) => unknown };
+  };
+  return process?.getBuiltinModule?.("node:worker_threads") as Threads | undefined;
+}
+
+function startNodeWorker(threads: Threads, seed: Seed, parent: number, events: Events): Host {
+  const { port1, port2 } = new threads.MessageChannel();
+  const transfer: unknown[] = [port2, seed.args.bytes];
+  const toRoot = self.up === undefined ? undefined : new threads.MessageChannel();
+  if (toRoot !== undefined) transfer.push(toRoot.port2);
+  const workerData = { ...seed, port: port2, root: toRoot?.port2 };
+  let worker: NodeWorker;
+  try {
+    worker = new threads.Worker(new URL(BOOTSTRAP), { workerData, transferList: transfer });
+  } catch (error) {
+    port1.close();
+    toRoot?.port1.close();
+    throw error;
+  }
+  if (toRoot !== undefined) {
+    const adoption: Adoption = { adopt: seed.id, parent, port: toRoot.port1 };
+    self.up!.postMessage(adoption, [toRoot.port1]);
+  }
+  port1.on("message", (message: Parcel | Adoption) => {
+    if ("adopt" in message) adopt(message);
+    else events.message(message);
+  });
+  port1.on("close", events.end);
+  worker.on("error", events.crash);
+  // What keeps the program alive is decided elsewhere.
+  port1.unref();
+  worker.unref();
+  return {
+    send: (message) => port1.postMessage(message),
+    kill: () => {
+      worker.terminate();
+    },
+  };
+}
+
+/** From a child in a global `Worker`: it holds its lock. */
+export const LOCKED = "locked";
+
+function startWebWorker(seed: Seed, events: Events): Host {
+  const { locks } = (globalThis.navigator ?? {}) as { locks?: LockManager };
+  let isWatched = false;
+  const watch = () => {
+    if (isWatched || locks === undefined) return;
+    isWatched = true;
+    // Granted when the thread of the child has ended.
+    locks.request(seed.lock, () => events.end());
+  };
+  const worker = new Worker(BOOTSTRAP, { type: "module", name: seed.name });
+  worker.onmessage = ({ data }: MessageEvent<Parcel | typeof LOCKED>) => {
+    if (data === LOCKED) return watch();
+    events.message(data);
+    // Without locks this is the closest to a proof.
+    if (locks === undefined) events.end();
+  };
+  worker.onerror = (event) => {
+    event.preventDefault();
+    events.crash(event.error ?? new Error(event.message));
+    kill();
+  };
+  const kill = () => {
+    worker.terminate();
+    watch();
+  };
+  worker.postMessage(seed, [seed.args.bytes]);
+  return { send: (message) => worker.postMessage(message), kill };
+}
+
+// -- The root ----------------------------------------------------------------------------------
+
+const wards = new Map<number, { readonly parent: number; readonly port: Port }>();
+
+/** Watches an agent that one below this one has started. */
+function adopt({ adopt: id, parent, port }: Adoption): void {
+  wards.set(id, { parent, port });
+  port.on("message", (message: Adoption) => adopt(message));
+  port.on("close", () => {
+    wards.delete(id);
+    bury(home(), id);
+    stopOrphans(id);
+  });
+  port.unref();
+  if (!isAlive(home(), parent)) stopOrphans(parent);
+}
+
+/** Asks those to end whose parent has ended without waiting for them. */
+function stopOrphans(parent: number): void {
+  for (const [id, ward] of wards) {
+    if (ward.parent !== parent) continue;
+    requestStop(home(), id);
+    const stop: Stop = { stop: 0 };
+    ward.port.postMessage(stop);
+  }
+}
