@@ -4,9 +4,11 @@
 // calls the target, reports how that ended, and ends.
 //
 // The end, when it comes through code of this file, is one synchronous step in which the agent also
-// declares itself dead, so that others need not wait for its parent to notice. That is sound because
-// nothing runs after it: the handlers of `exit` and `unload` have run before, and Deno breaks off a
-// loop in a worker that has closed itself, without any `finally` and any microtask.
+// declares itself dead, so that others need not wait for its parent to notice, which may be blocked.
+// That is sound because nothing of this package runs after it. The handlers of `exit` and `unload`
+// have run before, and Deno breaks off a loop in a worker that has closed itself, without any `finally`.
+// What it may still run is the rest of the turn of the event loop, timers for example, and only if the
+// end came in a microtask. For those `Atomics` is taken away, without which no primitive does anything.
 
 import { bury, type Domain, parentOf, settle } from "./_agent.ts";
 import { lookNow } from "./_wait.ts";
@@ -33,6 +35,7 @@ interface Scope {
   process?: NodeProcess;
   Deno?: { exit: unknown };
   close?: () => void;
+  setImmediate?: (task: () => void) => void;
   postMessage?: (message: unknown, transfer?: unknown[]) => void;
   onmessage?: ((event: MessageEvent) => void) | null;
 }
@@ -50,6 +53,7 @@ const scope = globalThis as unknown as Scope;
 // Before the user's code can replace or call them.
 const { close, process } = scope;
 const exit = process?.exit;
+const later = scope.setImmediate ?? ((task: () => void) => setTimeout(task, 0));
 const isDeno = scope.Deno !== undefined;
 
 /** Runs the target. `isLocked`: this agent holds the Web Lock by which it can be stopped. */
@@ -86,9 +90,9 @@ class Main {
       const result = await run(...values);
       // A turn of the event loop, for rejections that nobody handles to be found.
       await new Promise((resolve) => setTimeout(resolve, 0));
-      await this.#finish(RETURNED, result);
+      this.#finish(RETURNED, result);
     } catch (error) {
-      await this.#finish(FAILED, error);
+      this.#finish(FAILED, error);
     }
   }
 
@@ -174,7 +178,8 @@ class Main {
       for (const child of living) child.stop(grace);
       await Promise.allSettled(living.map((child) => child.stopped()));
     }
-    this.#end(outcome, value);
+    // As a task of its own: see above.
+    later(() => this.#end(outcome, value));
   }
 
   /** Ends this agent. Does not return where the runtime can break off what runs. */
@@ -186,6 +191,7 @@ class Main {
     if (isDeno || close === undefined) {
       Atomics.store(this.#control, ENDED, 1);
       bury(this.#domain, this.#domain.id);
+      muzzle();
     }
     leave();
   }
@@ -252,6 +258,14 @@ function describe(value: unknown): string {
 
 function hasListeners(event: string): boolean {
   return (process?.listenerCount?.(event) ?? 0) > 0;
+}
+
+/** Makes every primitive of this agent throw. */
+function muzzle(): void {
+  const refuse = () => {
+    throw new TypeError("Cannot go on: this agent has ended");
+  };
+  for (const name of Object.getOwnPropertyNames(Atomics)) replace(Atomics, name, refuse);
 }
 
 function leave(): void {

@@ -2,7 +2,7 @@
 
 // What a process of a pool runs: it takes tasks from a pipe, one at a time, until the pipe ends.
 
-import { targetIn } from "./_target.ts";
+import { loadModule, targetIn } from "./_target.ts";
 import type { Connection } from "./pipe.ts";
 import type { SharedArray } from "./shared.ts";
 
@@ -41,8 +41,10 @@ export async function serve(
   initializer: string | undefined,
   initializerArgs: unknown[],
 ): Promise<void> {
-  const exports = await import(module);
-  if (initializer !== undefined) await targetIn(exports, initializer, module)(...initializerArgs);
+  const exports = await loadModule(module);
+  if (initializer !== undefined) {
+    await targetIn(exports, initializer, module, true)(...initializerArgs);
+  }
   await connection.send([READY, undefined, 0]);
   for await (const [number, kind, name, values] of connection) {
     // Between sent and begun the pool may take it back, for another process or because it was aborted.
@@ -51,7 +53,7 @@ export async function serve(
     const answer: Answer = [number, undefined, 0];
     const results: unknown[] = [];
     try {
-      const target = targetIn(exports, name, module);
+      const target = targetIn(exports, name, module, true);
       if (kind === CALL) {
         answer[1] = await target(...values);
       } else {
@@ -78,7 +80,9 @@ async function reply(connection: Connection<Answer, Task>, answer: Answer): Prom
     const [number, value, time, thrown] = answer;
     // Of a chunk, what can be sent is.
     const results = Array.isArray(value) && thrown === undefined ? passable(value) : undefined;
-    await connection.send([number, results, time, [thrown === undefined ? error : unsendable(thrown)]]);
+    await connection.send([number, results, time, [
+      thrown === undefined ? error : unsendable(thrown),
+    ]]);
   }
 }
 

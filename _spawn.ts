@@ -260,6 +260,8 @@ export class Child {
     Atomics.store(control, ENDED, 1);
     bury(this.#domain, this.id);
     stopOrphans(this.id);
+    // Those below it end with it, and it has not ended entirely before they have.
+    for (const ward of wards.values()) if (ward.top === this.id) await ward.ended;
     const settling = this.#settle();
     if (settling !== undefined) await settling;
     this.hasEnded = true;
@@ -318,7 +320,7 @@ function startNodeWorker(threads: Threads, seed: Seed, parent: number, events: E
     self.up!.postMessage(adoption, [toRoot.port1]);
   }
   port1.on("message", (message: Parcel | Adoption) => {
-    if ("adopt" in message) adopt(message);
+    if ("adopt" in message) adopt(message, seed.id);
     else events.message(message);
   });
   port1.on("close", events.end);
@@ -368,16 +370,26 @@ function startWebWorker(seed: Seed, events: Events): Host {
 
 // -- The root ----------------------------------------------------------------------------------
 
-const wards = new Map<number, { readonly parent: number; readonly port: Port }>();
+interface Ward {
+  readonly parent: number;
+  /** The child of the root below which it is. */
+  readonly top: number;
+  readonly port: Port;
+  readonly ended: Promise<void>;
+}
+
+const wards = new Map<number, Ward>();
 
 /** Watches an agent that one below this one has started. */
-function adopt({ adopt: id, parent, port }: Adoption): void {
-  wards.set(id, { parent, port });
-  port.on("message", (message: Adoption) => adopt(message));
+function adopt({ adopt: id, parent, port }: Adoption, top: number): void {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  wards.set(id, { parent, top, port, ended: promise });
+  port.on("message", (message: Adoption) => adopt(message, top));
   port.on("close", () => {
     wards.delete(id);
     bury(home(), id);
     stopOrphans(id);
+    resolve();
   });
   port.unref();
   if (!isAlive(home(), parent)) stopOrphans(parent);

@@ -12,7 +12,8 @@
 // - Waiters are served: one who waits for an item is assigned a certain item, at a certain position,
 //   in the moment in which there is one; who waits for room gets room set aside. So whoever comes
 //   later cannot take it, and one who is slow to wake keeps nobody from the rest.
-// - No latch is taken inside the other one, but to close: the get side's inside the put side's.
+// - No latch is taken inside the other one, but to close and after a death: the get side's inside the
+//   put side's.
 // - An item larger than the whole ring is offered: it lies in the overflow memory while its putter
 //   waits for somebody to take it, and nothing is put behind it.
 //
@@ -385,6 +386,10 @@ function fits(store: Store, need: number): boolean {
 function mendPuts(store: Store): void {
   const { words, puts, domain } = store;
   const count = deaths(domain);
+  // The get side first: room that the dead had freed, but not yet handed back, is known only after it.
+  enterGet(store);
+  if (deaths(domain) !== words[GET_SEEN]!) mendGets(store);
+  exitGet(store);
   dropDeadWaiters(puts);
   for (let place = nextUnused(puts, -1); place >= 0; place = nextUnused(puts, place)) {
     freeServed(puts, place);

@@ -214,6 +214,8 @@ export class Barrier {
    */
   waitSync(options?: SyncWaitOptions): number {
     const timeout = timeoutOf(options, ACTION);
+    // Before it arrives: to give up would break the barrier.
+    if (!canBlock && !this.broken && this.waiting + 1 < this.#parties) throw mayNotBlock("wait");
     const arrival = this.#arrivals.add();
     if (arrival.poll()) return arrival.index;
     const { domain } = this.#arrivals;

@@ -26,8 +26,16 @@
  * @module
  */
 
+export * from "./barrier.ts";
+export * from "./condition.ts";
 export * from "./errors.ts";
+export * from "./event.ts";
 export * from "./lock.ts";
 export * from "./pipe.ts";
+export * from "./pool.ts";
+export * from "./process.ts";
 export * from "./queue.ts";
+export * from "./rwlock.ts";
+export * from "./select.ts";
+export * from "./semaphore.ts";
 export * from "./shared.ts";

@@ -24,8 +24,25 @@
  */
 
 import { flowThrough } from "./_flow.ts";
-import { positiveInteger, show, signalOf, timeoutError, timeoutOf, type WaitOptions } from "./_options.ts";
-import { type Answer, BEGUN, CALL, CHUNK, READY, REVOKED, SENT, type Task, WINDOW } from "./_serve.ts";
+import {
+  positiveInteger,
+  show,
+  signalOf,
+  timeoutError,
+  timeoutOf,
+  type WaitOptions,
+} from "./_options.ts";
+import {
+  type Answer,
+  BEGUN,
+  CALL,
+  CHUNK,
+  READY,
+  REVOKED,
+  SENT,
+  type Task,
+  WINDOW,
+} from "./_serve.ts";
 import { targetName } from "./_target.ts";
 import { holdLoop, NEWS, type News, releaseLoop, waitAsync } from "./_wait.ts";
 import { AbandonedError, ClosedError, RemoteError, TerminatedError } from "./errors.ts";
@@ -166,8 +183,9 @@ export class Pool implements AsyncDisposable {
   readonly #initializerArgs: unknown[];
   readonly #maxTasks: number;
   readonly #members = new Set<Member>();
-  /** Tasks that no process was sent, in order. */
+  /** Tasks that no process was sent, in order: those from `#first` on. */
   #waiting: Job[] = [];
+  #first = 0;
   #pending = 0;
   #state: "open" | "closed" | "terminated" = "open";
   /** Why nothing can be run any more: the initializer failed, or the module cannot be loaded. */
@@ -390,7 +408,9 @@ export class Pool implements AsyncDisposable {
       ? 4 * this.#size * wanted
       : positiveInteger(options.bufferSize, action, "bufferSize");
     if (typeof items !== "object" && typeof items !== "string" || items === null) {
-      throw new TypeError(`Cannot ${action} as an iterable is needed: current value is ${show(items)}`);
+      throw new TypeError(
+        `Cannot ${action} as an iterable is needed: current value is ${show(items)}`,
+      );
     }
     this.#assertOpen();
     const flow = {
@@ -491,7 +511,7 @@ export class Pool implements AsyncDisposable {
     if (this.#state !== "terminated") {
       this.#state = "terminated";
       const reason = new TerminatedError("Cannot go on: the pool was terminated");
-      for (const job of this.#waiting.splice(0)) this.#settle(job, undefined, { reason });
+      for (const job of this.#takeWaiting()) this.#settle(job, undefined, { reason });
       for (const member of this.#members) {
         for (const job of member.takeAll()) this.#settle(job, undefined, { reason });
       }
@@ -591,7 +611,7 @@ export class Pool implements AsyncDisposable {
       dropped++;
       if (this.#pending === 0) releaseLoop();
     };
-    this.#waiting = this.#waiting.filter((job) => {
+    this.#waiting = this.#takeWaiting().filter((job) => {
       if (!unwanted.has(job)) return true;
       release(job);
       return false;
@@ -604,12 +624,22 @@ export class Pool implements AsyncDisposable {
 
   /** Sends waiting jobs to processes that have time for them. */
   #dispatch(): void {
-    while (this.#waiting.length > 0) {
+    while (this.#first < this.#waiting.length) {
       const member = this.#mostIdle();
       if (member === undefined) return;
-      member.give(this.#waiting.shift()!);
+      member.give(this.#waiting[this.#first++]!);
+      // Not one by one, which would move all others each time.
+      if (this.#first === 1_024) this.#waiting = this.#takeWaiting();
     }
     this.#balance();
+  }
+
+  /** The tasks that no process was sent; none are left. */
+  #takeWaiting(): Job[] {
+    const waiting = this.#waiting.slice(this.#first);
+    this.#waiting = [];
+    this.#first = 0;
+    return waiting;
   }
 
   #mostIdle(): Member | undefined {
@@ -658,7 +688,7 @@ export class Pool implements AsyncDisposable {
   }
 
   #memberEnded(failure: Error | undefined, running: [Job, Error][], unbegun: Job[]): void {
-    this.#waiting.unshift(...unbegun);
+    this.#waiting = [...unbegun, ...this.#takeWaiting()];
     for (const [job, reason] of running) this.#settle(job, undefined, { reason });
     if (failure !== undefined && this.#failure === undefined) {
       // It would fail again and again: nothing can be run any more.
@@ -667,7 +697,7 @@ export class Pool implements AsyncDisposable {
         this.#waiting.push(...member.takeAll());
         member.close();
       }
-      for (const job of this.#waiting.splice(0)) this.#settle(job, undefined, { reason: failure });
+      for (const job of this.#takeWaiting()) this.#settle(job, undefined, { reason: failure });
     }
     this.#fill();
     this.#dispatch();
@@ -822,8 +852,14 @@ class Member {
     const connection = this.#connection;
     const news = (connection as unknown as { [NEWS](): News })[NEWS]();
     for (;;) {
-      // Without holding the event loop: an idle pool keeps nothing alive.
-      await waitAsync(news.domain, news, Infinity, undefined, false);
+      try {
+        // Without holding the event loop: an idle pool keeps nothing alive.
+        await waitAsync(news.domain, news, Infinity, undefined, false);
+      } catch (error) {
+        // Closed here, as it has nothing more to do. Or this agent is being terminated.
+        if (!(error instanceof ClosedError) && !(error instanceof TerminatedError)) throw error;
+        return await this.#end();
+      }
       for (;;) {
         const received = connection.tryReceive();
         if (received.state === "closed") return await this.#end();
@@ -832,7 +868,6 @@ class Member {
       }
       this.#closeIfIdle();
       this.#events.idle();
-      if (connection.closed) return await this.#end();
     }
   }
 
@@ -866,7 +901,10 @@ class Member {
     for (const [number, job] of this.#sent) {
       const hasBegun = this.#states.get(number & (WINDOW - 1)) === BEGUN;
       if (!hasBegun) unbegun.push(job);
-      else running.push([job, new AbandonedError(`${this.#name} died while it ran "${job.target}"`, { cause: failure })]);
+      else {running.push([
+          job,
+          new AbandonedError(`${this.#name} died while it ran "${job.target}"`, { cause: failure }),
+        ]);}
     }
     this.#sent.clear();
     this.#isClosed = true;

@@ -626,9 +626,7 @@ export class Process<
       const error = new RemoteError(`Process ${name} failed: ${textOf(cause)}`, { cause });
       reject(error);
       // A turn later, so that one who joins first and asks then has asked.
-      setTimeout(() => {
-        if (!this.#isAsked) console.error(`Uncaught error in Process ${name}:`, error);
-      }, 0);
+      if (!this.#isAsked) later(() => this.#isAsked || printError(name, error));
     } else {
       reject(
         new AbandonedError(
@@ -668,6 +666,14 @@ class Current implements CurrentProcess {
 }
 
 let current: Current | undefined;
+
+// Not a timer where there is another way: it would look as if a test had left it behind.
+const later = (globalThis as { setImmediate?: (task: () => void) => void }).setImmediate ??
+  ((task: () => void) => setTimeout(task, 0));
+
+function printError(name: string, error: Error): void {
+  console.error(`Uncaught error in Process ${name}:`, error);
+}
 
 function defaultName(): string {
   const number = ++made;

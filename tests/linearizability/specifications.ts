@@ -237,6 +237,9 @@ export function semaphore(permits: number): Specification<Permits> {
     initial: { available: permits, line: [] },
     key: ({ available, line }) => `${available} | ${line.join(" ")}`,
     steps: (call) => call.op === "acquire" ? 2 : 1,
+    // Calls of one agent line up in their order.
+    mayOvertake: (earlier, done, call, step) =>
+      earlier.op !== "acquire" || call.op !== "acquire" || step > 0 || done > 0,
     apply(state, call, step) {
       const { available, line } = state;
       const wanted = call.arg as number;

@@ -109,6 +109,7 @@ const MUTANTS: [string, string, string, string, object, ExploreOptions?][] = [
     "if (heir >= 0) serve(line, heir, GRANTED);",
     "",
     { waiters: 2, cancelling: 1, times: 1 },
+    { walks: 5_000 },
   ],
   [
     "event",

@@ -590,6 +590,8 @@ export class Machine {
         if (word !== 0) {
           const owner = ownerAddress(op, word);
           this.#note(agent, owner, 4, false);
+          // That the owner is dead was learnt from the table.
+          this.observer?.access(agent, { ...op, code: LOAD }, owner, 1, false, true);
         }
         this.#note(agent, op.address, 4, true);
         this.observer?.access(agent, op, op.address, 1, true, true);

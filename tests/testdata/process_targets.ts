@@ -42,13 +42,6 @@ export { renamed as otherName };
 
 export const notAFunction = 7;
 
-export function hidden(): () => void {
-  return notExported;
-}
-
-export function notExported_(): void {}
-export function notExported(): void {}
-
 export function throws(message = "no"): never {
   throw new RangeError(message, { cause: "a cause" });
 }
@@ -96,8 +89,8 @@ export function answer(connection: Connection<string, string>): void {
 
 export function ignore(): void {}
 
-export function addTo(map: Map<string, [SharedValue<"i32">]>, n: number): void {
-  map.get("count")![0].add(n);
+export function addTo(map: Map<string, SharedValue<"i32">[]>, n: number): void {
+  map.get("count")![0]!.add(n);
 }
 
 export function aboutSelf(): { name: string; pid: number; parent: AgentInfo | undefined } {
@@ -309,7 +302,7 @@ export async function parent(
   if (how === "return") return;
   if (how === "throw") throw new Error("parent threw");
   if (how === "exit") Deno.exit();
-  if (how === "spin") for (;;);
+  if (how === "spin") { for (;;); }
   if (how === "block") new Queue().getSync();
   await new Promise(() => {});
 }

@@ -22,7 +22,7 @@ import {
   WAITING,
 } from "../../../_barrier.ts";
 import { park } from "../../../_park.ts";
-import { assert, awaitDeath, choose, named, oracle, type Scenario } from "../scenario.ts";
+import { assert, awaitDeath, choose, named, oracle, type Scenario, step } from "../scenario.ts";
 
 interface Shared {
   readonly memory: SharedArrayBuffer;
@@ -91,6 +91,7 @@ function worker(shared: Shared, me: number, options: BarrierOptions): void {
   const rounds = { domain, words, base: 0 };
   for (let round = 0; round < (options.rounds ?? 1); round++) {
     let isBroken = false;
+    if (options.parties === 2 && options.deaths === true) step();
     for (let i = 0; i < options.parties; i++) if (arrived[i]! + buried[i]! === 2) isBroken = true;
     const index = wait(shared, me, rounds, me < (options.cancelling ?? 0));
     if (index < 0) return;

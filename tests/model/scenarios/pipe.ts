@@ -4,14 +4,7 @@
 // that was sent arrives, once, in order and whole, then comes the end, also if one side dies.
 
 import { bury, claimSlot, home, settle } from "../../../_agent.ts";
-import {
-  CHANNEL_WORDS,
-  closeReader,
-  closeWriter,
-  readerOf,
-  type Side,
-  writerOf,
-} from "../../../_channel.ts";
+import { CHANNEL_WORDS, readerOf, type Side, writerOf } from "../../../_channel.ts";
 import { EMPTY, Receiver } from "../../../_receiver.ts";
 import { ringAt } from "../../../_ring.ts";
 import { Sender } from "../../../_sender.ts";
@@ -299,5 +292,3 @@ export function pipe(
     atEnd: audit,
   };
 }
-
-export { closeReader, closeWriter };

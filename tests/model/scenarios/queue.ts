@@ -5,7 +5,6 @@
 
 import { bury, claimSlot, type Domain, home, settle, slotOf } from "../../../_agent.ts";
 import { EMPTY, emptyQueue, END, Getting } from "../../../_getting.ts";
-import { LINE_WORDS } from "../../../_line.ts";
 import { Putting } from "../../../_putting.ts";
 import {
   closeStore,
@@ -37,8 +36,9 @@ export interface Act {
   readonly many?: readonly number[];
   /** Puts these, as a typed array. */
   readonly run?: readonly number[];
-  /** Puts an item that is larger than the ring. */
+  /** Puts an item that is larger than the ring, or has `length` bytes. */
   readonly large?: number;
+  readonly length?: number;
   /** Gets one. */
   readonly get?: true;
   /** Gets so many at the most. */
@@ -56,7 +56,8 @@ export interface QueueOptions {
   readonly maxItems?: number;
   /** Words of the ring. An item takes 2. @default {4} */
   readonly size?: number;
-  readonly deaths?: boolean;
+  /** Whether agents may die: which one, or all. */
+  readonly deaths?: boolean | number;
   /** Checks the order. */
   readonly ordered?: boolean;
   /** Where positions begin. */
@@ -189,15 +190,14 @@ class Items {
   }
 }
 
-function largeItem(value: number): Uint8Array {
-  return new Uint8Array(LARGE_BYTES).fill(value);
+function largeItem(value: number, length = LARGE_BYTES): Uint8Array {
+  return new Uint8Array(length).fill(value);
 }
 
 function valueOf(item: unknown): number {
   if (typeof item === "number") return item;
   const bytes = item as Uint8Array;
-  assert(bytes.length === LARGE_BYTES, "an item has another size");
-  for (let i = 1; i < LARGE_BYTES; i++) assert(bytes[i] === bytes[0], "an item is torn");
+  for (let i = 1; i < bytes.length; i++) assert(bytes[i] === bytes[0], "an item is torn");
   return bytes[0]!;
 }
 
@@ -221,7 +221,7 @@ function putAll(shared: Shared, mine: Mine, act: Act): void {
     if (act.many !== undefined) count = putManySync(mine, new Listed(values), timeout);
     else if (act.run !== undefined) count = putManySync(mine, new Int32Array(values), timeout);
     else {
-      putSync(mine, large === undefined ? put! : largeItem(large), timeout);
+      putSync(mine, large === undefined ? put! : largeItem(large, act.length), timeout);
       count = 1;
     }
   } catch (error) {
@@ -360,9 +360,10 @@ function waitsRightly(shared: Shared, me: number): boolean {
   const { store } = mine;
   const place = slotOf(ids[me]!);
   const waits = placeState(store.puts, place) > 0 || placeState(store.gets, place) > 0;
-  refreshPuts(store);
+  // An item that was assigned to the dead is there again after this, so that it takes room as before.
   refreshGets(store);
   refreshPuts(store);
+  refreshGets(store);
   return waits && (placeState(store.puts, place) > 0 || placeState(store.gets, place) > 0);
 }
 
@@ -379,7 +380,7 @@ export function queue(
   ).join(" | ");
   return {
     name: `queue of ${size} words${maxItems > 0 ? `, ${maxItems} items` : ""}: ${name}${
-      deaths ? "; deaths" : ""
+      deaths === false ? "" : deaths === true ? "; deaths" : `; death of ${deaths}`
     }${ordered ? "; order" : ""}`,
     setup: () => {
       const { memory, words: table, id } = home();
@@ -413,13 +414,12 @@ export function queue(
     agents: [
       ...acts.map((each, i) => ({
         name: `agent ${i}`,
+        mortal: deaths === true || deaths === i,
         run: (shared: Shared) => worker(shared, i, each),
       })),
-      ...(deaths ? [{ name: "reaper", daemon: true, run: reaper }] : []),
+      ...(deaths !== false ? [{ name: "reaper", daemon: true, run: reaper }] : []),
     ],
     mayBlock: waitsRightly,
     atEnd: (shared, ending) => audit(shared, ending, ending.fates.includes("dead")),
   };
 }
-
-export { LINE_WORDS };

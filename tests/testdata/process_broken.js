@@ -1,0 +1,2 @@
+// Not a module: the syntax error is what is tested.
+export function target() {
