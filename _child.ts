@@ -184,8 +184,10 @@ class Main {
 
   /** Ends this agent. Does not return where the runtime can break off what runs. */
   #end(outcome: number, value?: unknown): void {
-    if (this.#hasEnded) return leave();
+    // Only what is left of the turn can come here again. There is no second way to leave.
+    if (this.#hasEnded) throw new TypeError("Cannot go on: this agent has ended");
     this.#hasEnded = true;
+    this.#isFinishing = true;
     this.#runExitHandlers(outcome);
     this.#report(outcome, value);
     if (isDeno || close === undefined) {

@@ -1,13 +1,22 @@
 // Copyright 2026 the Sabre authors. MIT license.
 
 // What a process of a pool runs: it takes tasks from a pipe, one at a time, until the pipe ends.
+//
+// What has to be passed by reference, such as a primitive, cannot travel through a pipe. Then a message
+// beside the pipe brings it, sent before and found by the number of the task.
 
+import { home, parentOf } from "./_agent.ts";
+import { give, pack, type Parcel, unpack } from "./_parcel.ts";
+import { type Beside, self } from "./_spawn.ts";
 import { loadModule, targetIn } from "./_target.ts";
 import type { Connection } from "./pipe.ts";
 import type { SharedArray } from "./shared.ts";
 
 /** How many tasks a process can have been sent and not answered. A power of two. */
 export const WINDOW = 512;
+
+// What became of a task is in the word of its number, modulo the window: the number times 4, plus one
+// of these. So a task that was taken back never begins, however late it is found in the pipe.
 
 /** A task was sent, and not begun: it can still be taken back. */
 export const SENT = 0;
@@ -16,98 +25,139 @@ export const BEGUN = 1;
 /** It was taken back. */
 export const REVOKED = 2;
 
+/** The word for a task. */
+export function stateOf(number: number, state: number): number {
+  return (number << 2 | state) | 0;
+}
+
 /** One call of the target, with these arguments. */
 export const CALL = 0;
 /** One call of the target for each item. */
 export const CHUNK = 1;
-
-/** What is sent to a process: the number of the task, its kind, the target's export name, arguments or items. */
-export type Task = [number: number, kind: number, target: string, values: unknown[]];
+/** Added to the kind: of the target only the name is known, under which it need not be exported. */
+export const OR_NAMED = 2;
 
 /**
- * What comes back: the number of the task, its result or results, the milliseconds that it took, and
- * the error that ended it, if one did.
+ * What is sent to a process: the number of the task, its kind, the target's name, and the arguments or
+ * items: as they are, encoded, or `undefined` if they come beside the pipe.
  */
-export type Answer = [number: number, value: unknown, time: number, error?: [unknown]];
+export type Task = [
+  number: number,
+  kind: number,
+  target: string,
+  values: unknown[] | ArrayBuffer | undefined,
+];
+
+/**
+ * What comes back: the number of the task, the milliseconds that it took, its result or results, and
+ * the error that ended it, if one did. The first two only, if the rest comes beside the pipe.
+ */
+export type Answer = [number: number, time: number, value?: unknown, error?: [unknown] | undefined];
 
 /** The first answer, once the process is ready. */
 export const READY = -1;
+
+/** Milliseconds of work after which the event loop gets a turn, whatever else there is to do. */
+const TURN = 20;
+const later = (globalThis as { setImmediate?: (task: () => void) => void }).setImmediate ??
+  ((task: () => void) => setTimeout(task, 0));
+
+/** What came beside a pipe, and who waits for it. */
+export class Besides {
+  readonly #parcels = new Map<number, PromiseWithResolvers<Parcel>>();
+
+  put({ beside, parcel }: Beside): void {
+    this.#at(beside).resolve(parcel);
+  }
+
+  /** The value of the number, which was sent or will never come. */
+  async take(number: number): Promise<unknown> {
+    const parcel = await this.#at(number).promise;
+    this.#parcels.delete(number);
+    return await unpack(parcel);
+  }
+
+  #at(number: number): PromiseWithResolvers<Parcel> {
+    let parcel = this.#parcels.get(number);
+    if (parcel === undefined) this.#parcels.set(number, parcel = Promise.withResolvers());
+    return parcel;
+  }
+}
 
 /** Serves a pool: the target of its processes. */
 export async function serve(
   module: string,
   connection: Connection<Answer, Task>,
   states: SharedArray<"i32">,
-  initializer: string | undefined,
+  initializer: [name: string, orNamed: boolean] | undefined,
   initializerArgs: unknown[],
 ): Promise<void> {
+  const besides = new Besides();
+  self.onBeside = (message) => besides.put(message);
   const exports = await loadModule(module);
   if (initializer !== undefined) {
-    await targetIn(exports, initializer, module, true)(...initializerArgs);
+    const [name, orNamed] = initializer;
+    await targetIn(exports, name, module, orNamed)(...initializerArgs);
   }
-  await connection.send([READY, undefined, 0]);
-  for await (const [number, kind, name, values] of connection) {
+  await connection.send([READY, 0]);
+  let turned = performance.now();
+  for await (const [number, kind, name, sent] of connection) {
+    // Before all else: what comes beside the pipe has to be taken in any case.
+    const brought = sent === undefined ? [besides.take(number)] : undefined;
     // Between sent and begun the pool may take it back, for another process or because it was aborted.
-    if (states.compareExchange(number & (WINDOW - 1), SENT, BEGUN) !== SENT) continue;
+    const from = stateOf(number, SENT);
+    const to = stateOf(number, BEGUN);
+    if (states.compareExchange(number & (WINDOW - 1), from, to) !== from) {
+      brought?.[0]!.catch(() => {});
+      continue;
+    }
     const start = performance.now();
-    const answer: Answer = [number, undefined, 0];
-    const results: unknown[] = [];
+    let value: unknown;
+    let error: [unknown] | undefined;
     try {
-      const target = targetIn(exports, name, module, true);
-      if (kind === CALL) {
-        answer[1] = await target(...values);
+      const target = targetIn(exports, name, module, kind >= OR_NAMED);
+      const values = brought !== undefined
+        ? await brought[0] as unknown[]
+        : Array.isArray(sent)
+        ? sent
+        : unpack({ bytes: sent!, attachments: [] }) as unknown[];
+      if ((kind & CHUNK) === 0) {
+        value = await target(...values);
       } else {
-        answer[1] = results;
+        const results: unknown[] = value = [];
         for (const item of values) {
           const result = target(item);
           results.push(isThenable(result) ? await result : result);
         }
       }
-    } catch (error) {
-      answer[3] = [error];
+    } catch (thrown) {
+      error = [thrown];
     }
-    answer[2] = performance.now() - start;
-    await reply(connection, answer);
+    const end = performance.now();
+    await reply(connection, number, end - start, value, error);
+    if (end - turned > TURN) {
+      await new Promise<void>((resolve) => later(resolve));
+      turned = performance.now();
+    }
   }
 }
 
-/** Sends the answer, or that it cannot be sent. */
-async function reply(connection: Connection<Answer, Task>, answer: Answer): Promise<void> {
+async function reply(
+  connection: Connection<Answer, Task>,
+  number: number,
+  time: number,
+  value: unknown,
+  error: [unknown] | undefined,
+): Promise<void> {
+  const answer: Answer = error === undefined ? [number, time, value] : [number, time, value, error];
   try {
     await connection.send(answer);
-  } catch (error) {
-    if (!isDataCloneError(error)) throw error;
-    const [number, value, time, thrown] = answer;
-    // Of a chunk, what can be sent is.
-    const results = Array.isArray(value) && thrown === undefined ? passable(value) : undefined;
-    await connection.send([number, results, time, [
-      thrown === undefined ? error : unsendable(thrown),
-    ]]);
+    return;
+  } catch (reason) {
+    if (!isPassingError(reason)) throw reason;
   }
-}
-
-function passable(values: unknown[]): unknown[] {
-  const end = values.findIndex((value) => {
-    try {
-      structuredClone(value);
-      return false;
-    } catch {
-      return true;
-    }
-  });
-  return values.slice(0, Math.max(end, 0));
-}
-
-/** What is said of an error that cannot travel. */
-function unsendable([error]: [unknown]): Error {
-  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  return new Error(`The task threw what cannot be passed: ${text}`);
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && "then" in value;
-}
-
-function isDataCloneError(error: unknown): boolean {
-  return error instanceof DOMException && error.name === "DataCloneError";
+  const beside: Beside = { beside: number, parcel: parcelOf(value, error) };
+  give(beside.parcel.attachments, parentOf(home(), home().id));
+  self.sendBeside!(beside);
+  await connection.send([number, time]);
 }

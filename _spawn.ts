@@ -232,7 +232,7 @@ export class Child {
 
   #kill(): void {
     // In the last steps of an end of its own there is nothing to stop.
-    if (this.outcome === TERMINATED) this.#host.kill();
+    if (this.outcome === TERMINATED && this.isAlive) this.#host.kill();
     this.#timer = setTimeout(() => {
       this.#overdue.reject(
         new DOMException(

@@ -525,7 +525,7 @@ Deno.test(
         (_, i) => make(targets.waitSync, [kinds[i % 4]!, shared]).start(),
       );
       await until(() => shared.log.get(0) === 20);
-      await Promise.all(processes.map((process) => process.terminate()));
+      await Promise.all(processes.map((process) => process.terminate({ grace: 20_000 })));
       assertEquals(shared.log.get(1), 20);
       assertEquals(processes.map(({ exitCode }) => exitCode), Array(20).fill(-15));
       for (const guard of guards) guard.release();

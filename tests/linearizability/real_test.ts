@@ -208,8 +208,8 @@ function deaths(kind: Kind, agents: number, times: number): void {
   });
 }
 
-deaths("queue", 3, 20);
-deaths("lock", 3, 20);
+deaths("queue", 3, 15);
+deaths("lock", 3, 10);
 
 Deno.test({
   name: "queue: a million operations of 2 producers and 2 consumers keep their order",

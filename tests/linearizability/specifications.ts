@@ -345,7 +345,8 @@ export function barrier(parties: number): Specification<Round> {
     name: `a barrier of ${parties}`,
     initial: { broken: false, here: [], passed: [], failed: [] },
     key: ({ broken, here, passed, failed }) => `${broken} ${here} | ${passed} | ${failed}`,
-    steps: (call) => call.op === "wait" ? 2 : 1,
+    // While it is reset it says that it is broken.
+    steps: (call) => call.op === "wait" || call.op === "reset" ? 2 : 1,
     apply(state, call, step) {
       const { broken, here, passed, failed } = state;
       const id = call.start;
@@ -385,7 +386,7 @@ export function barrier(parties: number): Specification<Round> {
           }];
         }
         case "reset":
-          return fail(false);
+          return step === 0 ? fail(true) : [{ ...state, broken: false }];
         case "abort":
           return fail(true);
         case "broken":

@@ -155,7 +155,7 @@ const mutants: readonly Mutant[] = [
     edits: [["if (type === FIRST) this.clear();", ""]],
     scenario: "pipe",
     args: pipe(
-      [{ bytes: [1, 40], timeout: 5 }, { bytes: [2, 40] }, { close: true }],
+      [{ bytes: [1, 16], timeout: 5 }, { bytes: [2, 16] }, { close: true }],
       [{ all: true }],
     ),
     bounds: LATE,
@@ -269,8 +269,8 @@ const mutants: readonly Mutant[] = [
   {
     name: "a recovery of the put side that knows nothing of the get side",
     file: "_store.ts",
-    edits: [["if (deaths(domain) !== words[GET_SEEN]!) mendGets(store);", ""], [
-      "  enterGet(store);\n  exitGet(store);\n",
+    edits: [[
+      "  enterGet(store);\n  if (deaths(domain) !== words[GET_SEEN]!) mendGets(store);\n  exitGet(store);\n",
       "",
     ]],
     scenario: "queue",

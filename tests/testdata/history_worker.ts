@@ -308,9 +308,18 @@ const programs: Record<Kind, Program> = {
       if (part < 0.14) return recorder.run("abort", undefined, () => barrier.abort());
       if (part < 0.2) return recorder.run("broken", undefined, () => barrier.broken);
       if (part < 0.26) return recorder.run("waiting", undefined, () => barrier.waiting);
+      // Not 0: such a call returns an index even if the round broke while it gave up.
+      const some = (options: { timeout: number; signal?: AbortSignal }) => ({
+        ...options,
+        timeout: options.timeout || 1,
+      });
       return random() < asyncs
-        ? recorder.runAsync("wait", undefined, () => barrier.wait(limits(random)))
-        : recorder.run("wait", undefined, () => barrier.waitSync({ timeout: timeoutOf(random) }));
+        ? recorder.runAsync("wait", undefined, () => barrier.wait(some(limits(random))))
+        : recorder.run(
+          "wait",
+          undefined,
+          () => barrier.waitSync(some({ timeout: timeoutOf(random) })),
+        );
     };
   },
 };

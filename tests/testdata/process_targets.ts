@@ -256,7 +256,7 @@ export function spin(ready: SharedEvent): void {
   for (;;);
 }
 
-export async function spinAfterClean(ready: SharedEvent, queue: Queue<number>): Promise<void> {
+export function spinAfterClean(ready: SharedEvent, queue: Queue<number>): void {
   ready.set();
   try {
     queue.getSync();

@@ -82,6 +82,8 @@ interface Shared {
   /** By agent: how many items it takes at once, if it dies now. */
   readonly grasps: Int32Array;
   readonly ordered: boolean;
+  /** What counts began with, -1: items go other ways than through the ring. */
+  readonly counts: number;
 }
 
 const BEGUN = 1;
@@ -334,6 +336,11 @@ function audit(shared: Shared, ending: Ending, died: boolean): void {
   for (let value = 1; value < VALUES; value++) {
     if (puts[value] === PUT && gets[value] === 0) lost++;
   }
+  let total = 0;
+  for (let value = 1; value < VALUES; value++) total += gets[value]!;
+  // Also those that were put by who died before it could say so.
+  const committed = ((words[PUTS]! >>> 1) - shared.counts) & 0x7fffffff;
+  if (shared.counts >= 0) lost = Math.max(lost, committed - total);
   // Who dies while it gets takes one item along, or all of those that it gets at once.
   let grasped = 0;
   for (let i = 0; i < ids.length - 1; i++) {
@@ -360,6 +367,7 @@ function waitsRightly(shared: Shared, me: number): boolean {
   const { store } = mine;
   const place = slotOf(ids[me]!);
   const waits = placeState(store.puts, place) > 0 || placeState(store.gets, place) > 0;
+  if (isClosed(store)) return false;
   // An item that was assigned to the dead is there again after this, so that it takes room as before.
   refreshGets(store);
   refreshPuts(store);
@@ -409,6 +417,7 @@ export function queue(
         bits: oracle(2),
         grasps: oracle(agents),
         ordered,
+        counts: acts.some((each) => each.some((act) => act.large !== undefined)) ? -1 : counts,
       };
     },
     agents: [

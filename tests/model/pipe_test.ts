@@ -1,0 +1,73 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// Every interleaving of one direction of the shipped pipe, in small bounds.
+
+import { assertEquals } from "@std/assert";
+import type { ExploreOptions } from "./explore.ts";
+import type { PipeOptions, Receiving, Sending } from "./scenarios/pipe.ts";
+import { DEATH, holds, shipped } from "./shipped.ts";
+
+const pipes = await shipped("pipe");
+
+const receive: Receiving = { receive: true };
+const all: Receiving = { all: true };
+const close = { close: true } as const;
+const send = (value: number): Sending => ({ send: value });
+const sendAll = (...values: number[]): Sending[] => values.map(send);
+
+function pipe(
+  sending: readonly Sending[],
+  receiving: readonly Receiving[],
+  options: PipeOptions = {},
+  bounds: ExploreOptions = {},
+): void {
+  holds(pipes, "pipe", [sending, receiving, options], bounds);
+}
+
+Deno.test("the scenarios of the pipe need nothing that is refused", () => {
+  const files = new Set(pipes.refused.map((each) => each.file));
+  // Timers of promises, and an accessor that only `tryOp` asks.
+  assertEquals([...files].sort(), ["_sender.ts", "_wait.ts"]);
+});
+
+Deno.test("six messages over a ring of three", () => {
+  const sending = [1, 2, 3, 4, 5, 6].map((value): Sending => ({ bytes: [value, 16] }));
+  pipe(sending, new Array(6).fill(receive), { size: 16 });
+});
+
+Deno.test("six messages over a ring of two", () => {
+  pipe(sendAll(1, 2, 3, 4, 5, 6), new Array(6).fill(receive));
+});
+
+Deno.test("what was sent before the end is received, then comes the end", () => {
+  pipe([...sendAll(1, 2, 3), close], [all]);
+  pipe([...sendAll(1, 2, 3), close], [{ poll: true }, all]);
+});
+
+Deno.test("a reader that closes ends the writer", () => {
+  pipe(sendAll(1, 2, 3, 4), [receive, receive, close]);
+});
+
+Deno.test("positions may overflow", () => {
+  pipe([...sendAll(1, 2, 3, 4), close], [all], { from: 0x7ffffffd });
+  pipe([...sendAll(1, 2, 3, 4), close], [all], { from: -3 });
+});
+
+Deno.test("a message that is larger than the ring arrives in pieces", () => {
+  pipe([{ bytes: [1, 40] }, send(2), close], [all]);
+});
+
+Deno.test("a message that is given up half-way is never seen", () => {
+  const bounds = { timeouts: 1, late: 1 };
+  pipe([{ bytes: [1, 16], timeout: 5 }, send(2), close], [all], {}, bounds);
+});
+
+Deno.test("many messages at once", () => {
+  pipe([{ many: [1, 2, 3, 4] }, close], [{ upTo: 2 }, { upTo: 3 }, all]);
+  pipe([{ run: [1, 2, 3, 4, 5] }, close], [{ into: 2 }, { into: 3 }, all]);
+});
+
+Deno.test("a side survives the death of the other one anywhere", () => {
+  pipe([...sendAll(1, 2, 3), close], [all], { deaths: true }, { ...DEATH, eaten: true });
+  pipe([{ bytes: [1, 24] }, send(2), close], [all], { deaths: true }, DEATH);
+});

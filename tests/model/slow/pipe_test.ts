@@ -1,0 +1,26 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// What takes too long for every day: long messages through a pipe, with time running out twice, and deaths.
+
+import { DEATH, holds, shipped } from "../shipped.ts";
+
+const pipes = await shipped("pipe");
+
+Deno.test("a long message that is given up half-way is never seen", () => {
+  const sending = [{ bytes: [1, 24], timeout: 5 }, { bytes: [2, 16] }, { close: true }];
+  holds(pipes, "pipe", [sending, [{ all: true }]], { timeouts: 2, late: 2 });
+});
+
+Deno.test("a side survives the death of the other one in the midst of a long message", () => {
+  const sending = [{ bytes: [1, 40] }, { send: 2 }, { close: true }];
+  holds(pipes, "pipe", [sending, [{ all: true }], { deaths: true }], DEATH);
+});
+
+Deno.test("time runs out and a side dies", () => {
+  const sending = [{ send: 1 }, { send: 2 }, { send: 3, timeout: 5 }, { close: true }];
+  holds(pipes, "pipe", [sending, [{ all: true }], { deaths: true }], {
+    kills: 1,
+    timeouts: 1,
+    late: 1,
+  });
+});

@@ -1,0 +1,61 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// What takes too long for every day: three and four agents at a queue, over a latch by its specification.
+
+import type { ExploreOptions } from "../explore.ts";
+import type { Act, QueueOptions } from "../scenarios/queue.ts";
+import { DEATH, holds, shipped } from "../shipped.ts";
+
+const queues = await shipped("queue");
+const composed = await shipped("queue", "specified");
+
+const get: Act = { get: true };
+const close: Act = { close: true };
+const put = (value: number): Act => ({ put: value });
+const LATE: ExploreOptions = { timeouts: 1, late: 1 };
+
+function queue(
+  acts: readonly (readonly Act[])[],
+  options: QueueOptions = {},
+  bounds: ExploreOptions = {},
+): void {
+  holds(composed, "queue", [acts, options], bounds);
+}
+
+Deno.test("two putters and two getters", () => {
+  queue([[put(1)], [put(2)], [get], [get]]);
+});
+
+Deno.test("three agents and the order of items", () => {
+  queue([[put(1), put(2)], [put(3)], [get, get, get]], { ordered: true });
+  queue([[put(1), put(2)], [get], [get]], { ordered: true });
+});
+
+Deno.test("two agents over the real latch, three items and a limit", () => {
+  holds(queues, "queue", [[[put(1), put(2), put(3)], [get, get, get]], { maxItems: 1 }]);
+  holds(queues, "queue", [[[put(1), put(2)], [get, get]], { maxItems: 1, deaths: true }], DEATH);
+});
+
+Deno.test("items that are larger than the ring, beside others", () => {
+  queue([[{ large: 1 }], [put(2)], [get, get]]);
+  queue([[{ large: 1 }], [{ large: 2 }], [get, get]]);
+  queue([[{ large: 1 }], [get], [{ get: true, timeout: 5 }]], {}, LATE);
+  queue([[{ large: 1, timeout: 5 }], [put(2)], [get]], {}, LATE);
+});
+
+Deno.test("one of three gives up", () => {
+  queue([[put(1)], [{ put: 2, timeout: 5 }], [get, get]], { maxItems: 1 }, LATE);
+});
+
+Deno.test("one of three closes", () => {
+  queue([[put(1)], [put(2)], [get, close]], { maxItems: 1 });
+  queue([[put(1), put(2)], [close], [get]], { maxItems: 1 });
+  queue([[{ large: 1 }], [close], [get]], { maxItems: 1 });
+});
+
+Deno.test("one of three dies", () => {
+  for (const deaths of [0, 1]) queue([[put(1)], [get], [get]], { deaths }, DEATH);
+  for (const deaths of [0, 2]) {
+    queue([[put(1)], [put(2)], [get]], { deaths, maxItems: 1 }, DEATH);
+  }
+});
