@@ -14,6 +14,7 @@ import { bury, type Domain, parentOf, settle } from "./_agent.ts";
 import { lookNow } from "./_wait.ts";
 import {
   ABANDONED,
+  type Beside,
   ENDED,
   FAILED,
   livingChildren,
@@ -102,7 +103,12 @@ class Main {
 
   #listen(isLocked: boolean): void {
     const { port, root } = this.#seed;
-    const onMessage = ({ stop }: Stop) => this.#onStop(stop);
+    const onMessage = (message: Stop | Beside) => {
+      if ("beside" in message) self.onBeside?.(message);
+      else this.#onStop(message.stop);
+    };
+    self.sendBeside = (message) =>
+      port === undefined ? scope.postMessage!(message) : port.postMessage(message);
     if (port === undefined) {
       scope.onmessage = ({ data }) => onMessage(data);
       if (isLocked) scope.postMessage!(LOCKED);

@@ -9,6 +9,7 @@ import { home, parentOf } from "./_agent.ts";
 import { give, pack, type Parcel, unpack } from "./_parcel.ts";
 import { type Beside, self } from "./_spawn.ts";
 import { loadModule, targetIn } from "./_target.ts";
+import { ClosedError, TerminatedError } from "./errors.ts";
 import type { Connection } from "./pipe.ts";
 import type { SharedArray } from "./shared.ts";
 
@@ -101,7 +102,8 @@ export async function serve(
   }
   await connection.send([READY, 0]);
   let turned = performance.now();
-  for await (const [number, kind, name, sent] of connection) {
+  for await (const task of connection) {
+    const [number, kind, name, sent] = task;
     // Before all else: what comes beside the pipe has to be taken in any case.
     const brought = sent === undefined ? [besides.take(number)] : undefined;
     // Between sent and begun the pool may take it back, for another process or because it was aborted.
@@ -134,7 +136,7 @@ export async function serve(
       error = [thrown];
     }
     const end = performance.now();
-    await reply(connection, number, end - start, value, error);
+    await reply(connection, task, end - start, value, error);
     if (end - turned > TURN) {
       await new Promise<void>((resolve) => later(resolve));
       turned = performance.now();
@@ -142,22 +144,60 @@ export async function serve(
   }
 }
 
+/** Sends the answer; beside the pipe, and as far as it can be passed, if it cannot travel through it. */
 async function reply(
   connection: Connection<Answer, Task>,
-  number: number,
+  [number, kind]: Task,
   time: number,
   value: unknown,
   error: [unknown] | undefined,
 ): Promise<void> {
-  const answer: Answer = error === undefined ? [number, time, value] : [number, time, value, error];
   try {
-    await connection.send(answer);
-    return;
+    await connection.send(error === undefined ? [number, time, value] : [number, time, value, error]);
   } catch (reason) {
-    if (!isPassingError(reason)) throw reason;
+    if (reason instanceof ClosedError || reason instanceof TerminatedError) throw reason;
+    self.sendBeside!({ beside: number, parcel: parcelOf(kind, value, error) });
+    await connection.send([number, time]);
   }
-  const beside: Beside = { beside: number, parcel: parcelOf(value, error) };
-  give(beside.parcel.attachments, parentOf(home(), home().id));
-  self.sendBeside!(beside);
-  await connection.send([number, time]);
+}
+
+function parcelOf(kind: number, value: unknown, error: [unknown] | undefined): Parcel {
+  try {
+    const parcel = pack([value, error]);
+    give(parcel.attachments, parentOf(home(), home().id));
+    return parcel;
+  } catch (reason) {
+    if ((kind & CHUNK) === 0) return pack([undefined, [passable((error ?? [reason])[0])]]);
+    // Of a chunk, the results before the first that cannot be passed.
+    const results = value as unknown[];
+    const end = results.findIndex((result) => !isPassable(result));
+    return end < 0 && error !== undefined
+      ? pack([results, [passable(error[0])]])
+      : pack([results.slice(0, Math.max(end, 0)), [passable(reason)]]);
+  }
+}
+
+function isPassable(value: unknown): boolean {
+  try {
+    pack(value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The error, or what can be told of one that cannot be passed. */
+function passable(error: unknown): unknown {
+  if (isPassable(error)) return error;
+  let text = "nothing that can be described";
+  try {
+    text = String(error);
+  } catch {
+    // That has to do.
+  }
+  return new Error(`The task threw what cannot be passed: ${text}`);
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && "then" in value;
 }

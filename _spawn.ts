@@ -94,6 +94,12 @@ export interface Stop {
   readonly stop: number;
 }
 
+/** To or from the process of a pool: what belongs to one of its tasks, by its number. */
+export interface Beside {
+  readonly beside: number;
+  readonly parcel: Parcel;
+}
+
 /** To the root: watch this agent. */
 interface Adoption {
   readonly adopt: number;
@@ -123,7 +129,20 @@ export const self: {
   looksForStop: boolean;
   /** Whether it has nothing left to do but to end its children. */
   isEnding: boolean;
-} = { up: undefined, looksForStop: false, isEnding: false };
+  /** Sends a message to the pool that this agent belongs to. */
+  sendBeside: ((message: Beside) => void) | undefined;
+  /** Takes such a message. */
+  onBeside: ((message: Beside) => void) | undefined;
+} = {
+  up: undefined,
+  looksForStop: false,
+  isEnding: false,
+  sendBeside: undefined,
+  onBeside: undefined,
+};
+
+/** On the prototype of a process: the child that it has started. */
+export const CHILD: unique symbol = Symbol("sabre.child");
 
 const children = new Set<Child>();
 
@@ -143,6 +162,8 @@ export class Child {
   /** An error that it could not report itself. */
   crash: { error: unknown } | undefined;
   hasEnded = false;
+  /** Takes what comes beside the pipe of a pool. */
+  onBeside: ((message: Beside) => void) | undefined;
   readonly #domain: Domain;
   readonly #host: Host;
   readonly #settle: () => void | Promise<void>;
@@ -181,7 +202,10 @@ export class Child {
       lock: `sabre ${crypto.randomUUID()}`,
     };
     this.#host = startHost(seed, domain.id, {
-      message: (report) => this.report = report,
+      message: (message) => {
+        if ("beside" in message) this.onBeside?.(message);
+        else this.report = message;
+      },
       crash: (error) => this.crash ??= { error },
       end: () => this.#onEnd(),
     });
@@ -208,6 +232,11 @@ export class Child {
     if (this.#isHeld || this.hasEnded) return;
     this.#isHeld = true;
     holdLoop();
+  }
+
+  /** Sends what belongs to a task of a pool. */
+  sendBeside(message: Beside): void {
+    this.#host.send(message);
   }
 
   /** Asks it to end, and stops it by force after `grace` milliseconds. The shortest grace counts. */
@@ -275,12 +304,12 @@ export class Child {
 // -- The two kinds of workers ------------------------------------------------------------------
 
 interface Host {
-  send(message: Stop): void;
+  send(message: Stop | Beside): void;
   kill(): void;
 }
 
 interface Events {
-  message(report: Parcel): void;
+  message(message: Parcel | Beside): void;
   crash(error: unknown): void;
   /** The thread has ended. */
   end(): void;
@@ -319,7 +348,7 @@ function startNodeWorker(threads: Threads, seed: Seed, parent: number, events: E
     const adoption: Adoption = { adopt: seed.id, parent, port: toRoot.port1 };
     self.up!.postMessage(adoption, [toRoot.port1]);
   }
-  port1.on("message", (message: Parcel | Adoption) => {
+  port1.on("message", (message: Parcel | Beside | Adoption) => {
     if ("adopt" in message) adopt(message, seed.id);
     else events.message(message);
   });
@@ -349,11 +378,11 @@ function startWebWorker(seed: Seed, events: Events): Host {
     locks.request(seed.lock, () => events.end());
   };
   const worker = new Worker(BOOTSTRAP, { type: "module", name: seed.name });
-  worker.onmessage = ({ data }: MessageEvent<Parcel | typeof LOCKED>) => {
+  worker.onmessage = ({ data }: MessageEvent<Parcel | Beside | typeof LOCKED>) => {
     if (data === LOCKED) return watch();
     events.message(data);
     // Without locks this is the closest to a proof.
-    if (locks === undefined) events.end();
+    if (locks === undefined && !("beside" in data)) events.end();
   };
   worker.onerror = (event) => {
     event.preventDefault();

@@ -60,14 +60,21 @@ import {
   stopRequested,
 } from "./_agent.ts";
 import { PRIMITIVE } from "./_handle.ts";
-import { show, signalOf, timeoutError, timeoutOf, type WaitOptions } from "./_options.ts";
+import {
+  show,
+  signalOf,
+  type SyncWaitOptions,
+  timeoutError,
+  timeoutOf,
+  type WaitOptions,
+} from "./_options.ts";
 import { give, pack, unpack } from "./_parcel.ts";
-import { Child, FAILED, RETURNED, self, TERMINATED } from "./_spawn.ts";
+import { CHILD, Child, FAILED, RETURNED, self, TERMINATED } from "./_spawn.ts";
 import { isLoading, targetName } from "./_target.ts";
 import { NEWS, type News, waitAsync } from "./_wait.ts";
 import { AbandonedError, RemoteError, TerminatedError } from "./errors.ts";
 
-export type { WaitOptions };
+export type { SyncWaitOptions, WaitOptions };
 
 /** Milliseconds that clean-up gets when nothing else is said. */
 const GRACE = 500;
@@ -108,7 +115,8 @@ export interface ProcessOptions<F extends (...args: any[]) => unknown> {
   name?: string;
   /**
    * Whether the program may end without waiting for the process. In Deno and Node it then ends with
-   * the program. In a browser nothing waits for processes, and all of them end with their page.
+   * the program, whatever it is doing. In a browser nothing waits for processes, and all of them end
+   * with their page.
    *
    * @default {false}
    */
@@ -199,8 +207,8 @@ let made = 0;
  * - `result` tells how the function ended, `exitCode` how the process ended: 0 if it returned and the
  *   result could be passed, -15 if it was terminated, 1 otherwise.
  * - Anything that goes wrong in the process, be it in the target, beside it or before it is called,
- *   rejects `result` with a {@linkcode RemoteError}. If `result` is never read, the error is printed
- *   once.
+ *   rejects `result` with a {@linkcode RemoteError}. If `result` was not read by then, nor right after
+ *   joining, the error is printed once.
  * - {@linkcode Process.terminate} lets clean-up run where the process waits in a call of this package,
  *   and stops it by force where it does not react.
  * - The program waits for its processes, unless they are daemons. A process ends its own processes
@@ -242,6 +250,11 @@ export class Process<
     Object.defineProperty(Process.prototype, NEWS, {
       value(this: Process): News {
         return this.#news();
+      },
+    });
+    Object.defineProperty(Process.prototype, CHILD, {
+      get(this: Process): Child | undefined {
+        return this.#child;
       },
     });
   }
@@ -416,8 +429,10 @@ export class Process<
    * - What has not ended after `grace` milliseconds is stopped by force, without `finally` blocks: a
    *   loop that never calls this package, and clean-up that takes longer. If several ask, the shortest
    *   grace counts.
-   * - Force needs a runtime that can: Deno, Node and Bun can in all cases but a call of the runtime
-   *   that never returns. In a loop {@linkcode Process.current} tells of the request.
+   * - A process that is cleaning up, or that has ever read {@linkcode CurrentProcess.stopRequested},
+   *   does not count as idle: it has its grace.
+   * - Force needs a runtime that can. Deno can, with `node:worker_threads`, in all cases but a call of
+   *   the runtime that does not return. A loop can look at {@linkcode Process.current}.
    *
    * @param options How long clean-up may take.
    * @returns Resolves once the thread has ended, at once if it had before.

@@ -305,8 +305,8 @@ Deno.test("Process.result rejects with a RemoteError when the target throws", LI
 Deno.test("Process.result tells of anything that is thrown", LIMIT, async () => {
   await using text = make(targets.throwsString).start();
   await using unsendable = make(targets.throwsUnsendable).start();
-  assertEquals((await fate(text)).error.cause, "just text");
-  const { error } = await fate(unsendable);
+  const [{ error: plain }, { error }] = await Promise.all([fate(text), fate(unsendable)]);
+  assertEquals(plain.cause, "just text");
   assertEquals((error.cause as Error).message, "unsendable");
 });
 

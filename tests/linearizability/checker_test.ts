@@ -152,7 +152,8 @@ function makeHistory(seed: number, length: number, agents: number): Call[] {
   const history: Call[] = [];
   const items: number[] = [];
   const free = new Array<number>(agents).fill(0);
-  for (let i = 0, value = 0; i < length; i++) {
+  let value = 0;
+  for (let i = 0; i < length; i++) {
     const agent = Math.floor(random() * agents);
     // Stamps are a hundred apart, so that a call reaches over a few effects of others.
     const moment = (i + 1) * 100;
