@@ -3,103 +3,130 @@
 // Results of a stream of items, several at a time in work: reading is never further ahead of the
 // results than allowed, and waits neither for slow results nor they for slow input.
 
-/** How items flow. */
-export interface Flow {
+/** How items flow, and who does the work. */
+export interface Flow<T, J> {
   readonly chunkSize: number;
   /** Items read and not given out as results at the most. */
   readonly bufferSize: number;
   readonly ordered: boolean;
   readonly signal: AbortSignal | undefined;
-}
-
-/** Who does the work. */
-export interface Work<T, R> {
-  /** Begins with a chunk; `settle` gets its results, and the error that ended it, if one did. */
+  /**
+   * Begins with a chunk; `settle` gets its results, and the error that ended it, if one did. Throws
+   * if nothing can be begun.
+   */
   add(
     values: T[],
     settle: (value: unknown, error: { reason: unknown } | undefined) => void,
-  ): unknown;
+  ): J;
   /** Skips those chunks that were not begun. */
-  drop(chunks: unknown[]): void;
-  readonly results?: R;
+  drop(jobs: J[]): void;
 }
 
 /** A chunk on its way: what came of it, in order. */
-interface Chunk<R> {
-  job: unknown;
+interface Chunk<R, J> {
+  job: J | undefined;
   results: R[];
   error: { reason: unknown } | undefined;
   isDone: boolean;
 }
 
 /** The results of the items. */
-export async function* flowThrough<T, R>(
+export async function* flowThrough<T, R, J>(
   items: Iterable<T> | AsyncIterable<T>,
-  flow: Flow,
-  work: Work<T, R>,
+  begin: () => Flow<T, J>,
 ): AsyncGenerator<R, void, undefined> {
-  const input = iteratorOf(items);
+  const flow = begin();
   const { signal } = flow;
-  signal?.throwIfAborted();
+  const input = iteratorOf(items);
   /** Chunks in the order in which their results are given out. */
-  const chunks: Chunk<R>[] = [];
-  let buffered = 0;
+  const chunks: Chunk<R, J>[] = [];
+  /** Chunks in work. */
+  const open = new Set<Chunk<R, J>>();
   let batch: T[] = [];
+  let buffered = 0;
+  /** Whether nothing more is to be read. */
   let isAtEnd = false;
-  let inputError: { reason: unknown } | undefined;
-  let reading: Promise<void> | undefined;
+  /** Whether the input has said so itself. */
+  let isExhausted = false;
+  let isReading = false;
   let wake = Promise.withResolvers<void>();
   const onAbort = () => wake.resolve();
   signal?.addEventListener("abort", onAbort);
 
-  const flush = () => {
-    if (batch.length === 0) return;
-    const chunk: Chunk<R> = { job: undefined, results: [], error: undefined, isDone: false };
-    if (flow.ordered) chunks.push(chunk);
-    chunk.job = work.add(batch, (value, error) => {
-      chunk.results = (value ?? []) as R[];
-      chunk.error = error;
-      chunk.isDone = true;
-      if (!flow.ordered) chunks.push(chunk);
-      open.delete(chunk);
-      wake.resolve();
-    });
-    open.add(chunk);
-    batch = [];
+  /** Ends the results, where the chunk stands, with an error. */
+  const failed = (reason: unknown): Chunk<R, J> => {
+    isAtEnd = true;
+    return { job: undefined, results: [], error: { reason }, isDone: true };
   };
-  const open = new Set<Chunk<R>>();
+  const flush = () => {
+    const values = batch;
+    batch = [];
+    if (values.length > 0) send(values);
+  };
+  const send = (values: T[]) => {
+    const chunk: Chunk<R, J> = { job: undefined, results: [], error: undefined, isDone: false };
+    try {
+      chunk.job = flow.add(values, (value, error) => {
+        chunk.results = (value ?? []) as R[];
+        chunk.error = error;
+        chunk.isDone = true;
+        open.delete(chunk);
+        if (!flow.ordered) chunks.push(chunk);
+        wake.resolve();
+      });
+    } catch (reason) {
+      // Those before the one that cannot be passed are still done.
+      if (values.length > 1) { for (const value of values) isAtEnd || send([value]); }
+      else chunks.push(failed(reason));
+      return;
+    }
+    if (!chunk.isDone) open.add(chunk);
+    if (flow.ordered) chunks.push(chunk);
+  };
   const take = (result: IteratorResult<T>) => {
     if (result.done) {
-      isAtEnd = true;
-    } else {
-      buffered++;
-      batch.push(result.value);
+      isAtEnd = isExhausted = true;
+      return flush();
     }
-    if (isAtEnd || batch.length >= flow.chunkSize || buffered >= flow.bufferSize) flush();
+    buffered++;
+    batch.push(result.value);
+    if (batch.length >= flow.chunkSize) flush();
   };
   const fail = (reason: unknown) => {
-    isAtEnd = true;
-    inputError = { reason };
+    isExhausted = true;
     flush();
+    chunks.push(failed(reason));
   };
   const read = () => {
-    while (!isAtEnd && reading === undefined && buffered < flow.bufferSize) {
+    while (!isAtEnd && !isReading && buffered < flow.bufferSize) {
       try {
         const next = input.next();
-        if (next instanceof Promise) {
-          reading = next.then(take, fail).finally(() => {
-            reading = undefined;
-            wake.resolve();
-          });
-          // What was read so far need not wait for a slow input.
-          if (open.size === 0) flush();
-        } else {
+        if (!(next instanceof Promise)) {
           take(next);
+          continue;
         }
-      } catch (error) {
-        fail(error);
+        isReading = true;
+        next.then(take).catch(fail).then(() => {
+          isReading = false;
+          wake.resolve();
+        });
+      } catch (reason) {
+        fail(reason);
       }
     }
+    // What was read need not wait for more if nobody has anything to do.
+    if (open.size === 0) flush();
+  };
+  const stop = async () => {
+    signal?.removeEventListener("abort", onAbort);
+    flow.drop(Array.from(open, (chunk) => chunk.job!));
+    isAtEnd = true;
+    if (isExhausted) return;
+    isExhausted = true;
+    const returned = input.return?.();
+    // An input that is asked for more may never answer.
+    if (isReading) Promise.resolve(returned).catch(() => {});
+    else await returned;
   };
 
   try {
@@ -116,25 +143,26 @@ export async function* flowThrough<T, R>(
           read();
         }
         if (chunk.error !== undefined) throw chunk.error.reason;
-      } else if (isAtEnd && open.size === 0 && chunks.length === 0) {
-        if (inputError !== undefined) throw inputError.reason;
+      } else if (isAtEnd && chunk === undefined && open.size === 0) {
         return;
       } else {
         await wake.promise;
         wake = Promise.withResolvers();
       }
     }
+  } catch (error) {
+    // What is thrown here counts, not what the input says to that.
+    await stop().catch(() => {});
+    throw error;
   } finally {
-    signal?.removeEventListener("abort", onAbort);
-    work.drop(Array.from(open, (chunk) => chunk.job));
-    if (!isAtEnd) await input.return?.();
+    await stop();
   }
 }
 
-type Input<T> = {
+interface Input<T> {
   next(): IteratorResult<T> | Promise<IteratorResult<T>>;
   return?(): unknown;
-};
+}
 
 function iteratorOf<T>(items: Iterable<T> | AsyncIterable<T>): Input<T> {
   if (Symbol.asyncIterator in Object(items)) {

@@ -153,7 +153,9 @@ async function reply(
   error: [unknown] | undefined,
 ): Promise<void> {
   try {
-    await connection.send(error === undefined ? [number, time, value] : [number, time, value, error]);
+    await connection.send(
+      error === undefined ? [number, time, value] : [number, time, value, error],
+    );
   } catch (reason) {
     if (reason instanceof ClosedError || reason instanceof TerminatedError) throw reason;
     self.sendBeside!({ beside: number, parcel: parcelOf(kind, value, error) });

@@ -23,7 +23,9 @@
  * @module
  */
 
+import { home, livingAgents, MAX_AGENTS } from "./_agent.ts";
 import { flowThrough } from "./_flow.ts";
+import { PRIMITIVE } from "./_handle.ts";
 import {
   positiveInteger,
   show,
@@ -32,19 +34,24 @@ import {
   timeoutOf,
   type WaitOptions,
 } from "./_options.ts";
+import { give, pack, type Parcel, unpack } from "./_parcel.ts";
 import {
   type Answer,
   BEGUN,
+  Besides,
   CALL,
   CHUNK,
+  OR_NAMED,
   READY,
   REVOKED,
   SENT,
+  stateOf,
   type Task,
   WINDOW,
 } from "./_serve.ts";
+import { CHILD, type Child } from "./_spawn.ts";
 import { targetName } from "./_target.ts";
-import { holdLoop, NEWS, type News, releaseLoop, waitAsync } from "./_wait.ts";
+import { holdLoop, lookNow, NEWS, type News, releaseLoop, waitAsync } from "./_wait.ts";
 import { AbandonedError, ClosedError, RemoteError, TerminatedError } from "./errors.ts";
 import { type Connection, pipe } from "./pipe.ts";
 import { Process } from "./process.ts";
@@ -179,7 +186,7 @@ export class Pool implements AsyncDisposable {
   readonly #module: string;
   readonly #size: number;
   readonly #name: string;
-  readonly #initializer: string | undefined;
+  readonly #initializer: [name: string, orNamed: boolean] | undefined;
   readonly #initializerArgs: unknown[];
   readonly #maxTasks: number;
   readonly #members = new Set<Member>();
@@ -191,16 +198,19 @@ export class Pool implements AsyncDisposable {
   /** Why nothing can be run any more: the initializer failed, or the module cannot be loaded. */
   #failure: Error | undefined;
   #started = 0;
-  /** Called when the last process has ended. */
-  readonly #ended = Promise.withResolvers<void>();
+
+  static {
+    Object.defineProperty(Pool.prototype, PRIMITIVE, { value: "none" });
+  }
 
   /**
    * Creates a pool and starts its processes. Does not block.
    *
    * @param module The URL of the module whose exported functions are run, usually `import.meta.url`.
    * @param options How many processes, and what they do first.
-   * @throws {RangeError} If `size` or `maxTasksPerProcess` is not a positive integer.
-   * @throws {TypeError} If one of them is not a number, the module is no URL, or the initializer is
+   * @throws {RangeError} If `size` or `maxTasksPerProcess` is not a positive integer, or the program
+   * would have more agents than it can.
+   * @throws {TypeError} If an option is of the wrong type, the module is no URL, or the initializer is
    * neither a string nor a named function; or if a process that is still evaluating the module would
    * start another one: guard it with `import.meta.main`.
    * @throws {DOMException} Named `DataCloneError` if an argument of the initializer cannot be passed.
@@ -214,20 +224,47 @@ export class Pool implements AsyncDisposable {
    * ```
    */
   constructor(module: string | URL, options: PoolOptions = {}) {
-    const { size, maxTasksPerProcess } = options;
-    this.#module = String(new URL(module));
+    const action = "create Pool";
+    const { size, maxTasksPerProcess, initializer, initializerArgs = [], name = "Pool" } = options;
+    if (!URL.canParse(module)) {
+      throw new TypeError(
+        `Cannot ${action} as the module must be an absolute URL, such as import.meta.url: current value is ${
+          show(module)
+        }`,
+      );
+    }
+    this.#module = String(module);
     this.#size = size === undefined
       ? Math.max(1, globalThis.navigator?.hardwareConcurrency ?? 1)
-      : positiveInteger(size, "create Pool", "size");
+      : positiveInteger(size, action, "size");
     this.#maxTasks = maxTasksPerProcess === undefined || maxTasksPerProcess === Infinity
       ? Infinity
-      : positiveInteger(maxTasksPerProcess, "create Pool", "maxTasksPerProcess");
-    this.#initializer = options.initializer === undefined
+      : positiveInteger(maxTasksPerProcess, action, "maxTasksPerProcess");
+    this.#initializer = initializer === undefined
       ? undefined
-      : targetName(options.initializer, "create Pool");
-    this.#initializerArgs = options.initializerArgs ?? [];
-    this.#name = options.name ?? "Pool";
-    this.#fill();
+      : [targetName(initializer, action), typeof initializer === "function"];
+    if (typeof name !== "string") {
+      throw new TypeError(
+        `Cannot ${action} as name must be a string: current value is ${show(name)}`,
+      );
+    }
+    // A copy, for the processes that are started later.
+    this.#initializerArgs = unpack(
+      pack(arrayOf(initializerArgs, action, "initializerArgs")),
+    ) as unknown[];
+    this.#name = name;
+    const agents = livingAgents(home()).length;
+    if (agents + this.#size > MAX_AGENTS) {
+      throw new RangeError(
+        `Cannot ${action} as a program can have ${MAX_AGENTS} agents at a time, and has ${agents}: current value of size is ${this.#size}`,
+      );
+    }
+    try {
+      this.#fill();
+    } catch (error) {
+      for (const member of this.#members) member.terminate().catch(() => {});
+      throw error;
+    }
   }
 
   /**
@@ -264,20 +301,19 @@ export class Pool implements AsyncDisposable {
     const action = "run in Pool";
     const signal = signalOf(options, action);
     const timeout = timeoutOf(options, action);
-    const name = targetName(target, action);
-    this.#assertOpen();
-    if (timeout === 0) throw timeoutError(action, 0);
     const { promise, resolve, reject } = Promise.withResolvers<Awaited<ReturnType<F>>>();
     const job: Job = {
-      kind: CALL,
-      target: name,
-      values: args ?? [],
+      kind: kindOf(target, CALL),
+      target: targetName(target, action),
+      body: bodyOf([...arrayOf(args ?? [], action, "args")]),
       weight: 1,
       settle: (value, error) =>
         error === undefined ? resolve(value as Awaited<ReturnType<F>>) : reject(error.reason),
     };
+    this.#assertOpen();
+    if (timeout === 0) throw timeoutError(action, 0);
     using _limits = limits(timeout, signal, (reason) => {
-      this.#drop(job);
+      this.#drop([job]);
       reject(reason ?? timeoutError(action, timeout));
     });
     this.#add([job]);
@@ -294,8 +330,8 @@ export class Pool implements AsyncDisposable {
    * @param options How many items are one task, what may abort it, and whom to tell of progress.
    * @returns The results, in the order of the items.
    * @throws {RemoteError} If a call threw: the first one in the order of the items, once none of the
-   * tasks runs any more. When an item fails, the rest of its chunk is skipped, and so are chunks that
-   * were not begun.
+   * tasks runs any more. When an item fails, the rest of its chunk is skipped, and so are later chunks
+   * that were not begun.
    * @throws {RangeError} If `chunkSize` is not a positive integer.
    * @throws What `run` throws otherwise, and what reading the items throws.
    * @example
@@ -315,47 +351,62 @@ export class Pool implements AsyncDisposable {
     const action = "map over Pool";
     const signal = signalOf(options, action);
     const name = targetName(target, action);
+    const kind = kindOf(target, CHUNK);
     const chunkSize = chunkSizeOf(options?.chunkSize, action);
+    const { onProgress } = options ?? {};
     this.#assertOpen();
+    assertIterable(items, [Symbol.iterator], action);
     const list = Array.from(items);
+    // Reading them may have run anything.
+    this.#assertOpen();
+    signal?.throwIfAborted();
     const size = chunkSize ??
       Math.min(MAX_CHUNK, Math.max(1, Math.ceil(list.length / (4 * this.#size))));
     const results: Awaited<R>[] = new Array(list.length);
     const { promise, resolve, reject } = Promise.withResolvers<Awaited<R>[]>();
+    const jobs: Job[] = [];
     let unsettled = 0;
     let done = 0;
+    let isOver = false;
     let failed: { at: number; reason: unknown } | undefined;
-    const jobs: Job[] = [];
+    const fail = (at: number, reason: unknown) => {
+      if (failed !== undefined && failed.at <= at) return;
+      failed = { at, reason };
+      // Those before it may fail as well, and then theirs is the first error.
+      unsettled -= this.#drop(jobs.slice(Math.ceil(at / size)));
+    };
+    const settle = (start: number, got: Awaited<R>[], error: { reason: unknown } | undefined) => {
+      unsettled--;
+      for (let i = 0; i < got.length; i++) results[start + i] = got[i]!;
+      done += got.length;
+      if (error !== undefined) fail(start + got.length, error.reason);
+      if (isOver) return;
+      if (got.length > 0) {
+        try {
+          onProgress?.(done, list.length);
+        } catch (reason) {
+          fail(-1, reason);
+        }
+      }
+      if (unsettled > 0) return;
+      if (failed === undefined) resolve(results);
+      else reject(failed.reason);
+    };
     for (let start = 0; start < list.length; start += size) {
       const values = list.slice(start, start + size);
-      const job: Job = {
-        kind: CHUNK,
+      jobs.push({
+        kind,
         target: name,
-        values,
+        body: bodyOf(values),
         weight: values.length,
-        settle: (value, error) => {
-          unsettled--;
-          const got = (value ?? []) as Awaited<R>[];
-          for (let i = 0; i < got.length; i++) results[start + i] = got[i]!;
-          done += got.length;
-          if (error !== undefined) {
-            const at = start + got.length;
-            if (failed === undefined || at < failed.at) failed = { at, reason: error.reason };
-            unsettled -= this.#drop(...jobs);
-          }
-          if (unsettled === 0) {
-            if (failed === undefined) resolve(results);
-            else reject(failed.reason);
-          }
-          report(options?.onProgress, done, list.length, reject);
-        },
-      };
-      jobs.push(job);
+        settle: (value, error) => settle(start, (value ?? []) as Awaited<R>[], error),
+      });
     }
     unsettled = jobs.length;
     if (unsettled === 0) return [];
     using _limits = limits(Infinity, signal, (reason) => {
-      this.#drop(...jobs);
+      isOver = true;
+      this.#drop(jobs);
       reject(reason);
     });
     this.#add(jobs);
@@ -373,12 +424,9 @@ export class Pool implements AsyncDisposable {
    * @param options The order of the results, how many items are one task, how far to read ahead, and
    * what may abort it.
    * @returns The results. The loop throws the first error after the results before it. Leaving it
-   * calls `return()` of the input and skips what was not begun.
-   * @throws {RangeError} If `chunkSize` or `bufferSize` is not a positive integer.
-   * @throws {ClosedError} If the pool is closed.
-   * @throws {TerminatedError} If the pool was terminated.
-   * @throws {TypeError} If the target is neither a string nor a named function, or the items are not
-   * iterable.
+   * calls `return()` of the input and skips what was not begun. Items that were not read when the
+   * pool was closed are new work: then the loop throws a `ClosedError`. It also throws what `map`
+   * rejects with, and a `RangeError` if `bufferSize` is not a positive integer.
    * @example An endless input
    * ```ts
    * import { Pool } from "@sabre/ipc/pool";
@@ -400,34 +448,34 @@ export class Pool implements AsyncDisposable {
     items: Iterable<T> | AsyncIterable<T>,
     options?: ImapOptions,
   ): AsyncIterableIterator<Awaited<R>> {
-    const action = "imap over Pool";
-    const signal = signalOf(options, action);
-    const name = targetName(target, action);
-    const wanted = chunkSizeOf(options?.chunkSize, action) ?? 1;
-    const bufferSize = options?.bufferSize === undefined
-      ? 4 * this.#size * wanted
-      : positiveInteger(options.bufferSize, action, "bufferSize");
-    if (typeof items !== "object" && typeof items !== "string" || items === null) {
-      throw new TypeError(
-        `Cannot ${action} as an iterable is needed: current value is ${show(items)}`,
-      );
-    }
-    this.#assertOpen();
-    const flow = {
-      chunkSize: Math.min(wanted, bufferSize),
-      bufferSize,
-      ordered: options?.ordered ?? true,
-      signal,
+    const begin = () => {
+      const action = "imap over Pool";
+      const signal = signalOf(options, action);
+      const name = targetName(target, action);
+      const kind = kindOf(target, CHUNK);
+      const chunkSize = chunkSizeOf(options?.chunkSize, action) ?? 1;
+      const bufferSize = options?.bufferSize === undefined
+        ? 4 * this.#size * chunkSize
+        : positiveInteger(options.bufferSize, action, "bufferSize");
+      const ordered = options?.ordered ?? true;
+      this.#assertOpen();
+      assertIterable(items, [Symbol.asyncIterator, Symbol.iterator], action);
+      return {
+        chunkSize: Math.min(chunkSize, bufferSize),
+        bufferSize,
+        ordered,
+        signal,
+        add: (values: T[], settle: Settle) => {
+          this.#assertOpen();
+          const job = { kind, target: name, body: bodyOf(values), weight: values.length, settle };
+          this.#add([job]);
+          return job;
+        },
+        drop: (jobs: Job[]) => void this.#drop(jobs),
+      };
     };
-    return flowThrough<T, Awaited<R>>(items, flow, {
-      add: (values, settle) => {
-        this.#assertOpen();
-        const job = { kind: CHUNK, target: name, values, weight: values.length, settle };
-        this.#add([job]);
-        return job;
-      },
-      drop: (jobs) => void this.#drop(...jobs as Job[]),
-    });
+    // Not before the first result is asked for, as asynchronous forms never throw.
+    return flowThrough<T, Awaited<R>, Job>(items, begin);
   }
 
   /**
@@ -459,6 +507,7 @@ export class Pool implements AsyncDisposable {
    * @returns Resolves once the last process has ended.
    * @throws {TypeError} If the pool is neither closed nor terminated.
    * @throws {DOMException} Named `TimeoutError` if `timeout` passed.
+   * @throws {TerminatedError} If this agent itself is being terminated.
    * @example
    * ```ts
    * import { Pool } from "@sabre/ipc/pool";
@@ -475,19 +524,10 @@ export class Pool implements AsyncDisposable {
     const signal = signalOf(options, "join Pool");
     const timeout = timeoutOf(options, "join Pool");
     if (this.#state === "open") throw new TypeError("Cannot join Pool: close it first");
-    if (this.#members.size === 0) return;
-    if (timeout === 0) throw timeoutError("join Pool", 0);
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#ended.promise.then(resolve);
-    using _limits = limits(timeout, signal, (reason) => {
-      reject(reason ?? timeoutError("join Pool", timeout));
-    });
-    holdLoop();
-    try {
-      await promise;
-    } finally {
-      releaseLoop();
-    }
+    const waiter = { poll: () => this.#members.size === 0, withdraw: () => true };
+    if (waiter.poll()) return;
+    const served = timeout > 0 && await waitAsync(home(), waiter, timeout, signal);
+    if (!served) throw timeoutError("join Pool", timeout);
   }
 
   /**
@@ -508,14 +548,7 @@ export class Pool implements AsyncDisposable {
    * ```
    */
   async terminate(): Promise<void> {
-    if (this.#state !== "terminated") {
-      this.#state = "terminated";
-      const reason = new TerminatedError("Cannot go on: the pool was terminated");
-      for (const job of this.#takeWaiting()) this.#settle(job, undefined, { reason });
-      for (const member of this.#members) {
-        for (const job of member.takeAll()) this.#settle(job, undefined, { reason });
-      }
-    }
+    this.#giveUp();
     await Promise.all(Array.from(this.#members, (member) => member.terminate()));
     await this.join();
   }
@@ -585,6 +618,16 @@ export class Pool implements AsyncDisposable {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
+  /** Rejects everything, and refuses what comes later. */
+  #giveUp(): void {
+    if (this.#state === "terminated") return;
+    this.#state = "terminated";
+    const reason = new TerminatedError("Cannot go on: the pool was terminated");
+    const jobs = [...this.#takeWaiting()];
+    for (const member of this.#members) jobs.push(...member.takeAll());
+    for (const job of jobs) this.#settle(job, undefined, { reason });
+  }
+
   #add(jobs: Job[]): void {
     if (this.#pending === 0) holdLoop();
     for (const job of jobs) {
@@ -596,30 +639,30 @@ export class Pool implements AsyncDisposable {
 
   /** Ends a job; whoever is told may give new ones. */
   #settle(job: Job, value: unknown, error: { reason: unknown } | undefined): void {
-    this.#pending -= job.weight;
-    if (this.#pending === 0) releaseLoop();
+    this.#release(job);
     job.settle(value, error);
     this.#endIfDone();
   }
 
   /** Takes back the jobs that were not begun, without settling them. Returns how many. */
-  #drop(...jobs: Job[]): number {
+  #drop(jobs: Iterable<Job>): number {
     const unwanted = new Set(jobs);
-    let dropped = 0;
-    const release = (job: Job) => {
-      this.#pending -= job.weight;
-      dropped++;
-      if (this.#pending === 0) releaseLoop();
-    };
+    const dropped: Job[] = [];
     this.#waiting = this.#takeWaiting().filter((job) => {
       if (!unwanted.has(job)) return true;
-      release(job);
+      dropped.push(job);
       return false;
     });
-    for (const member of this.#members) member.revoke(unwanted).forEach(release);
+    for (const member of this.#members) dropped.push(...member.revoke(unwanted));
     // What is running goes on, and nobody listens to it any more.
+    for (const job of dropped) this.#release(job);
     this.#endIfDone();
-    return dropped;
+    return dropped.length;
+  }
+
+  #release(job: Job): void {
+    this.#pending -= job.weight;
+    if (this.#pending === 0) releaseLoop();
   }
 
   /** Sends waiting jobs to processes that have time for them. */
@@ -668,58 +711,88 @@ export class Pool implements AsyncDisposable {
   #fill(): void {
     if (this.#state === "terminated" || this.#failure !== undefined) return;
     if (this.#state === "closed" && this.#pending === 0) return;
-    let active = 0;
-    for (const member of this.#members) if (!member.isRetired) active++;
-    for (; active < this.#size; active++) {
+    while (this.#members.size < this.#size) {
       const name = `${this.#name}-${++this.#started}`;
       const member = new Member(this.#module, name, this.#initializer, this.#initializerArgs, {
         maxTasks: this.#maxTasks,
         answered: (job, value, error) => this.#settle(job, value, error),
         idle: () => this.#dispatch(),
-        retired: () => this.#fill(),
+        stopped: () => {
+          // This agent is to end, and what waits here has to.
+          this.#giveUp();
+          for (const member of this.#members) member.terminate().catch(() => {});
+        },
         ended: (failure, running, unbegun) => {
           this.#members.delete(member);
           this.#memberEnded(failure, running, unbegun);
         },
       });
       this.#members.add(member);
-      this.#dispatch();
     }
   }
 
   #memberEnded(failure: Error | undefined, running: [Job, Error][], unbegun: Job[]): void {
     this.#waiting = [...unbegun, ...this.#takeWaiting()];
     for (const [job, reason] of running) this.#settle(job, undefined, { reason });
-    if (failure !== undefined && this.#failure === undefined) {
-      // It would fail again and again: nothing can be run any more.
-      this.#failure = failure;
-      for (const member of this.#members) {
-        this.#waiting.push(...member.takeAll());
-        member.close();
-      }
-      for (const job of this.#takeWaiting()) this.#settle(job, undefined, { reason: failure });
+    if (failure !== undefined) this.#fail(failure);
+    try {
+      this.#fill();
+    } catch (error) {
+      // Others may go on; without any, nothing does.
+      if (this.#members.size === 0) this.#fail(error as Error);
     }
-    this.#fill();
     this.#dispatch();
     this.#endIfDone();
+  }
+
+  /** Breaks the pool for good: what happened would happen again and again. */
+  #fail(failure: Error): void {
+    if (this.#failure !== undefined || this.#state === "terminated") return;
+    this.#failure = failure;
+    const jobs = [...this.#takeWaiting()];
+    for (const member of this.#members) {
+      jobs.push(...member.takeAll());
+      member.close();
+    }
+    for (const job of jobs) this.#settle(job, undefined, { reason: failure });
   }
 
   #endIfDone(): void {
     if (this.#state === "open" || this.#pending > 0) return;
     for (const member of this.#members) member.close();
-    if (this.#members.size === 0) this.#ended.resolve();
+    // Whoever joins is told.
+    if (this.#members.size === 0) lookNow();
   }
 }
+
+/** Is told once what became of a job: a value, or for a chunk the results before the error. */
+type Settle = (value: unknown, error: { reason: unknown } | undefined) => void;
 
 /** One task of the pool. */
 interface Job {
   readonly kind: number;
   readonly target: string;
-  readonly values: unknown[];
+  /** The arguments or items. */
+  readonly body: Body;
   /** How many items it is. */
   readonly weight: number;
-  /** Called once: with a value, or for a chunk with the results before the error. */
-  readonly settle: (value: unknown, error: { reason: unknown } | undefined) => void;
+  readonly settle: Settle;
+}
+
+/** Values that nobody can change, or values encoded. */
+type Body = unknown[] | Parcel;
+
+function bodyOf(values: unknown[]): Body {
+  return values.every(isImmutable) ? values : pack(values);
+}
+
+function isImmutable(value: unknown): boolean {
+  const type = typeof value;
+  return type !== "object" && type !== "function" && type !== "symbol" || value === null;
+}
+
+function kindOf(target: unknown, kind: number): number {
+  return typeof target === "function" ? kind + OR_NAMED : kind;
 }
 
 /** What a process of the pool tells it. */
@@ -727,7 +800,7 @@ interface Events {
   readonly maxTasks: number;
   answered(job: Job, value: unknown, error: { reason: unknown } | undefined): void;
   idle(): void;
-  retired(): void;
+  stopped(): void;
   ended(failure: Error | undefined, running: [Job, Error][], unbegun: Job[]): void;
 }
 
@@ -738,9 +811,17 @@ class Member {
   readonly #states = new SharedArray("i32", WINDOW);
   readonly #events: Events;
   readonly #name: string;
+  readonly #child: Child;
+  readonly #besides = new Besides();
   /** The tasks that were sent and not answered, by number, in order. */
   readonly #sent = new Map<number, Job>();
-  #next = 0;
+  /** How to take back the ends of pipes that went with them. */
+  readonly #undos = new Map<number, () => void>();
+  #last = -1;
+  /** Tasks that it was given and that were not taken back. */
+  #given = 0;
+  /** Answers that come beside the pipe and are not complete. */
+  #incomplete = 0;
   #isReady = false;
   #isClosed = false;
   /** Milliseconds that a task takes, on the average of late; unknown at first. */
@@ -749,7 +830,7 @@ class Member {
   constructor(
     module: string,
     name: string,
-    initializer: string | undefined,
+    initializer: [name: string, orNamed: boolean] | undefined,
     initializerArgs: unknown[],
     events: Events,
   ) {
@@ -764,6 +845,8 @@ class Member {
       daemon: true,
     });
     this.#process.start();
+    this.#child = (this.#process as unknown as { [CHILD]: Child })[CHILD];
+    this.#child.onBeside = (message) => this.#besides.put(message);
     this.#listen();
   }
 
@@ -771,45 +854,69 @@ class Member {
     return this.#sent.size;
   }
 
-  /** Whether it was sent all the tasks that it will be. */
-  get isRetired(): boolean {
-    return this.#isClosed || this.#next >= this.#events.maxTasks;
+  /** Whether it was given all the tasks that it will be. */
+  get #isRetired(): boolean {
+    return this.#isClosed || this.#given >= this.#events.maxTasks;
   }
 
   /** Whether another task would not make it fall behind. */
   get canTake(): boolean {
-    if (!this.#isReady || this.isRetired) return false;
+    if (!this.#isReady || this.#isRetired) return false;
     const ahead = Math.min(Math.max(1, Math.ceil(AHEAD / this.#pace)), WINDOW / 2);
     return this.#sent.size < ahead;
   }
 
   give(job: Job): void {
-    const number = this.#next++;
+    // There is always a word that no task in flight has.
+    do this.#last++; while (this.#isTaken(this.#last));
+    const number = this.#last;
+    this.#given++;
     this.#sent.set(number, job);
-    this.#states.set(number & (WINDOW - 1), SENT);
-    this.#send(number, job);
-    if (!this.isRetired) return;
-    this.#events.retired();
-    this.#closeIfIdle();
+    this.#states.set(number & (WINDOW - 1), stateOf(number, SENT));
+    try {
+      const values = this.#enclose(number, job.body);
+      const task: Task = [number, job.kind, job.target, values];
+      this.#connection.send(task).catch((error) => this.#unsent(number, error));
+    } catch (error) {
+      this.#unsent(number, error);
+    }
   }
 
-  async #send(number: number, job: Job): Promise<void> {
-    try {
-      await this.#connection.send([number, job.kind, job.target, job.values]);
-    } catch (reason) {
-      // That the other side is gone is told by its end.
-      if (reason instanceof ClosedError || !this.#sent.delete(number)) return;
-      this.#events.answered(job, undefined, { reason });
-      this.#events.idle();
+  /** Whether a task in flight has the word that the number would have. */
+  #isTaken(number: number): boolean {
+    const word = number & (WINDOW - 1);
+    // Those that are taken back have left no trace, and none is older than the first.
+    const [first] = this.#sent.keys();
+    if (first === undefined) return false;
+    for (let other = number - WINDOW; other >= first; other -= WINDOW) {
+      if (this.#sent.has(other) && (other & (WINDOW - 1)) === word) return true;
     }
+    return false;
+  }
+
+  /** What goes through the pipe of the values. What cannot is sent beside it. */
+  #enclose(number: number, body: Body): Task[3] {
+    if (Array.isArray(body)) return body;
+    if (body.attachments.length === 0) return body.bytes;
+    this.#undos.set(number, give(body.attachments, this.#child.id));
+    this.#child.sendBeside({ beside: number, parcel: body });
+    return undefined;
+  }
+
+  #unsent(number: number, reason: unknown): void {
+    const job = this.#sent.get(number);
+    // That the other side is gone is told by its end.
+    if (job === undefined || reason instanceof ClosedError) return;
+    this.#sent.delete(number);
+    this.#events.answered(job, undefined, { reason });
+    this.#events.idle();
   }
 
   /** Takes back those of the jobs that it has not begun. */
   revoke(jobs: Set<Job>): Job[] {
     const revoked: Job[] = [];
     for (const [number, job] of this.#sent) {
-      if (!jobs.has(job)) continue;
-      if (this.#take(number)) revoked.push(job);
+      if (jobs.has(job) && this.#take(number)) revoked.push(job);
     }
     this.#closeIfIdle();
     return revoked;
@@ -817,14 +924,14 @@ class Member {
 
   /** Takes back the job that was sent last, if it has not begun. */
   revokeLast(): Job | undefined {
-    const last = this.#next - 1;
-    const job = this.#sent.get(last);
-    return job !== undefined && this.#take(last) ? job : undefined;
+    const job = this.#sent.get(this.#last);
+    return job !== undefined && this.#take(this.#last) ? job : undefined;
   }
 
   /** Takes all its jobs, also those that run. */
   takeAll(): Job[] {
     const jobs = [...this.#sent.values()];
+    for (const number of this.#sent.keys()) this.#take(number);
     this.#sent.clear();
     return jobs;
   }
@@ -840,12 +947,21 @@ class Member {
   }
 
   #closeIfIdle(): void {
-    if (this.isRetired && this.#sent.size === 0 && this.#isReady) this.#connection.close();
+    if (this.#isRetired && this.#sent.size === 0 && this.#isReady) this.#connection.close();
   }
 
   #take(number: number): boolean {
-    if (this.#states.compareExchange(number & (WINDOW - 1), SENT, REVOKED) !== SENT) return false;
+    const from = stateOf(number, SENT);
+    const to = stateOf(number, REVOKED);
+    if (this.#states.compareExchange(number & (WINDOW - 1), from, to) !== from) return false;
+    this.#takeBack(number);
+    this.#given--;
     return this.#sent.delete(number);
+  }
+
+  #takeBack(number: number): void {
+    this.#undos.get(number)?.();
+    this.#undos.delete(number);
   }
 
   async #listen(): Promise<void> {
@@ -856,12 +972,13 @@ class Member {
         // Without holding the event loop: an idle pool keeps nothing alive.
         await waitAsync(news.domain, news, Infinity, undefined, false);
       } catch (error) {
-        // Closed here, as it has nothing more to do. Or this agent is being terminated.
-        if (!(error instanceof ClosedError) && !(error instanceof TerminatedError)) throw error;
+        if (error instanceof TerminatedError) this.#events.stopped();
+        else if (!(error instanceof ClosedError)) throw error;
+        // Closed here, as it has nothing more to do.
         return await this.#end();
       }
       for (;;) {
-        const received = connection.tryReceive();
+        const received = connection.closed ? { state: "closed" as const } : connection.tryReceive();
         if (received.state === "closed") return await this.#end();
         if (received.state === "empty") break;
         this.#receive(received.value);
@@ -871,20 +988,40 @@ class Member {
     }
   }
 
-  #receive([number, value, time, error]: Answer): void {
+  #receive(answer: Answer): void {
+    const [number, time, value, error] = answer;
     if (number === READY) {
       this.#isReady = true;
       return;
     }
     this.#pace = this.#pace === Infinity ? time : this.#pace * 0.8 + time * 0.2;
+    if (answer.length === 2) this.#complete(number);
+    else this.#answered(number, value, error);
+  }
+
+  #answered(number: number, value: unknown, error: [unknown] | undefined): void {
     const job = this.#sent.get(number);
+    this.#undos.delete(number);
     if (job === undefined) return;
     this.#sent.delete(number);
-    this.#events.answered(
-      job,
-      value,
-      error === undefined ? undefined : { reason: remote(this.#name, error[0]) },
-    );
+    const failure = error && { reason: remote(this.#name, error[0]) };
+    this.#events.answered(job, value, failure);
+  }
+
+  /** Waits for what comes beside the pipe. */
+  async #complete(number: number): Promise<void> {
+    this.#incomplete++;
+    let value: unknown;
+    let error: [unknown] | undefined;
+    try {
+      [value, error] = await this.#besides.take(number) as [unknown, [unknown]?];
+    } catch (reason) {
+      error = [reason];
+    }
+    this.#incomplete--;
+    this.#answered(number, value, error);
+    this.#closeIfIdle();
+    this.#events.idle();
   }
 
   /** Tells the pool what becomes of its jobs. */
@@ -899,12 +1036,13 @@ class Member {
     const running: [Job, Error][] = [];
     const unbegun: Job[] = [];
     for (const [number, job] of this.#sent) {
-      const hasBegun = this.#states.get(number & (WINDOW - 1)) === BEGUN;
-      if (!hasBegun) unbegun.push(job);
-      else {running.push([
-          job,
-          new AbandonedError(`${this.#name} died while it ran "${job.target}"`, { cause: failure }),
-        ]);}
+      if (this.#states.get(number & (WINDOW - 1)) !== stateOf(number, BEGUN)) {
+        this.#takeBack(number);
+        unbegun.push(job);
+        continue;
+      }
+      const message = `${this.#name} died while it ran "${job.target}"`;
+      running.push([job, new AbandonedError(message, { cause: failure })]);
     }
     this.#sent.clear();
     this.#isClosed = true;
@@ -941,15 +1079,17 @@ function limits(
   };
 }
 
-function report(
-  onProgress: MapOptions["onProgress"],
-  done: number,
-  total: number,
-  reject: (reason: unknown) => void,
-): void {
-  try {
-    onProgress?.(done, total);
-  } catch (error) {
-    reject(error);
-  }
+function arrayOf(value: unknown, action: string, name: string): unknown[] {
+  if (Array.isArray(value)) return value;
+  throw new TypeError(
+    `Cannot ${action} as ${name} must be an array: current value is ${show(value)}`,
+  );
+}
+
+function assertIterable(items: unknown, methods: symbol[], action: string): void {
+  const object = Object(items) as Record<symbol, unknown>;
+  if (methods.some((method) => typeof object[method] === "function")) return;
+  throw new TypeError(
+    `Cannot ${action} as the items must be iterable: current value is ${show(items)}`,
+  );
 }

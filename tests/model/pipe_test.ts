@@ -35,10 +35,6 @@ Deno.test("six messages over a ring of three", () => {
   pipe(sending, new Array(6).fill(receive), { size: 16 });
 });
 
-Deno.test("six messages over a ring of two", () => {
-  pipe(sendAll(1, 2, 3, 4, 5, 6), new Array(6).fill(receive));
-});
-
 Deno.test("what was sent before the end is received, then comes the end", () => {
   pipe([...sendAll(1, 2, 3), close], [all]);
   pipe([...sendAll(1, 2, 3), close], [{ poll: true }, all]);
@@ -49,12 +45,12 @@ Deno.test("a reader that closes ends the writer", () => {
 });
 
 Deno.test("positions may overflow", () => {
-  pipe([...sendAll(1, 2, 3, 4), close], [all], { from: 0x7ffffffd });
-  pipe([...sendAll(1, 2, 3, 4), close], [all], { from: -3 });
+  pipe([...sendAll(1, 2, 3), close], [all], { from: 0x7ffffffd });
+  pipe([...sendAll(1, 2, 3), close], [all], { from: -3 });
 });
 
 Deno.test("a message that is larger than the ring arrives in pieces", () => {
-  pipe([{ bytes: [1, 40] }, send(2), close], [all]);
+  pipe([{ bytes: [1, 24] }, send(2), close], [all]);
 });
 
 Deno.test("a message that is given up half-way is never seen", () => {
@@ -69,5 +65,5 @@ Deno.test("many messages at once", () => {
 
 Deno.test("a side survives the death of the other one anywhere", () => {
   pipe([...sendAll(1, 2, 3), close], [all], { deaths: true }, { ...DEATH, eaten: true });
-  pipe([{ bytes: [1, 24] }, send(2), close], [all], { deaths: true }, DEATH);
+  pipe([{ bytes: [1, 16] }, close], [all], { deaths: true }, DEATH);
 });

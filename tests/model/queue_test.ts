@@ -49,8 +49,7 @@ Deno.test("a latch by its specification, and what it spares, change no outcome",
 Deno.test("a queue passes items on in their order, with waiters on both sides", () => {
   queue([[put(1), put(2)], [get, get]], { ordered: true });
   queue([[put(1), put(2)], [get, get]], { ordered: true, maxItems: 1 });
-  queue([[put(1), put(2), put(3)], [get, get, get]]);
-  composedQueue([[put(1), put(2), put(3)], [get, get, get]], { ordered: true, size: 2 });
+  composedQueue([[put(1), put(2), put(3)], [get, get, get]], { ordered: true });
   queue([[put(1)], [{ look: true }, get]], { ordered: true });
 });
 
@@ -94,8 +93,7 @@ Deno.test("closing a queue ends its waiters and keeps its items", () => {
 Deno.test("a queue survives a death anywhere", () => {
   queue([[put(1)], [get]], { deaths: true }, { ...DEATH, eaten: true });
   queue([[{ run: [1, 2, 3] }], [{ upTo: 2 }, { upTo: 1 }]], { deaths: true }, DEATH);
-  queue([[{ large: 1 }], [get]], { deaths: true }, DEATH);
-  queue([[put(1)], [{ get: true, timeout: 5 }]], { deaths: true }, {
+  composedQueue([[put(1)], [{ get: true, timeout: 5 }]], { deaths: true }, {
     kills: 1,
     timeouts: 1,
     late: 1,

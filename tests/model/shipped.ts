@@ -31,8 +31,10 @@ function adapt(file: string, source: string): string {
     return source.replace("limitsOf(store.words).maxItems > 0", "false");
   }
   if (file === "_wait.ts") {
-    return `${source.replace("setInterval(() => {}, MAX_DELAY)", "undefined")}
-      export { add, Pending };`;
+    // Nothing keeps an event loop alive, and a promise is two functions that the caller gives.
+    return source.replace("setInterval(() => {}, MAX_DELAY)", "undefined")
+      .replace("\n): Promise<boolean> {", "\n  resolve: never,\n  reject: never,\n) {")
+      .replace(/return new Promise\(\(resolve, reject\) => \{\s*(add\(.*?\);)\s*\}\);/s, "$1");
   }
   return source;
 }
@@ -67,7 +69,7 @@ export function holds(
   args: unknown[],
   bounds: ExploreOptions = {},
 ): Result {
-  const result = explore(module.scenario(name, ...args), bounds);
+  const result = explore(module.scenario(name, ...args), { walks: 100, ...bounds });
   assertEquals(result.violation, undefined, result.report);
   assert(result.complete, result.report);
   console.log(result.report);

@@ -19,6 +19,7 @@ import {
   tryTake,
   withdrawTake,
 } from "../../../_mutex.ts";
+import { GRANTED, placeState } from "../../../_line.ts";
 import { park } from "../../../_park.ts";
 import { assert, awaitDeath, choose, named, oracle, type Scenario, step } from "../scenario.ts";
 
@@ -26,17 +27,39 @@ interface Shared {
   readonly memory: SharedArrayBuffer;
   readonly ids: readonly number[];
   readonly words: Int32Array<SharedArrayBuffer>;
-  /** By agent: 1 while it is inside. */
+  /** By agent: one of the states below. */
   readonly inside: Int32Array;
+  /** Whether somebody died while it held the lock, and nobody recovered it since: NO, YES or MAYBE. */
+  readonly poison: Int32Array;
+  readonly options: MutexOptions;
 }
 
-function take(domain: Domain, mutex: Mutex, mayCancel: boolean): number {
+/** What the scenario adds to agents that take the lock and give it back. */
+export interface MutexOptions {
+  /** Whoever finds the lock poisoned may leave it so. */
+  readonly leaves?: boolean;
+  /** Checks that those who are handed the lock are so in the order of their arrival. */
+  readonly ordered?: boolean;
+}
+
+const INSIDE = 1;
+const LEAVING = 2; // it has the lock, or has just given it back
+
+const NO = 0;
+const YES = 1;
+const MAYBE = 2;
+
+const LOCK = 32; // as in `_mutex.ts`
+
+function take(domain: Domain, mutex: Mutex, mayCancel: boolean, ordered: boolean): number {
   const taken = tryTake(mutex);
   if (taken !== BUSY) return taken;
   const wait: LockWait = { ticket: 0, place: -1 };
   setParked(domain, 1);
   for (;;) {
     const epoch = Atomics.load(domain.words, domain.park);
+    const isHeir = ordered && wait.place >= 0 && placeState(mutex.line, wait.place) === GRANTED;
+    if (isHeir) assertOldest(mutex, wait);
     const outcome = pollTake(mutex, wait);
     if (outcome !== BUSY) {
       setParked(domain, 0);
@@ -50,29 +73,54 @@ function take(domain: Domain, mutex: Mutex, mayCancel: boolean): number {
   }
 }
 
+/** Nobody who waits came before the one who was handed the lock. */
+function assertOldest(mutex: Mutex, wait: LockWait): void {
+  for (let place = 0; place < 4; place++) {
+    const state = placeState(mutex.line, place);
+    assert(state <= 0 || state > wait.ticket, "one was passed who had waited for longer");
+  }
+}
+
 function worker(shared: Shared, me: number, rounds: number, mayCancel: boolean): void {
-  const { memory, ids, words, inside } = shared;
+  const { memory, ids, words, inside, poison, options } = shared;
+  const { leaves = false, ordered = false } = options;
   const domain = settle(memory, ids[me]!);
   const mutex = mutexAt(domain, words, 0);
   for (let i = 0; i < rounds; i++) {
-    const outcome = take(domain, mutex, mayCancel);
+    const outcome = take(domain, mutex, mayCancel, ordered);
     if (outcome === BUSY) continue;
     for (let other = 0; other < ids.length; other++) {
-      assert(inside[other]! === 0, "two are inside");
+      assert(inside[other] !== INSIDE, "two are inside");
     }
-    inside[me] = 1;
-    if (outcome === POISONED) recover(mutex);
-    step();
-    inside[me] = 0;
+    inside[me] = INSIDE;
+    if (outcome === POISONED) {
+      assert(poison[0] !== NO, "the lock is poisoned, but nobody died who held it");
+      poison[0] = YES;
+      if (!leaves || choose(2) === 0) {
+        recover(mutex);
+        poison[0] = NO;
+        step();
+      }
+    } else {
+      assert(poison[0] !== YES, "the one who held it died, but the lock is not poisoned");
+      poison[0] = NO;
+      step();
+    }
+    inside[me] = LEAVING;
     giveBack(mutex);
+    inside[me] = 0;
   }
 }
 
 function reaper(shared: Shared): void {
-  const { memory, ids, inside } = shared;
+  const { memory, ids, words, inside, poison } = shared;
   const domain = settle(memory, ids[ids.length - 1]!);
   for (;;) {
     const dead = awaitDeath();
+    // Who was given the lock and had not run yet never held it.
+    const isOwner = Atomics.load(words, LOCK) >> 2 === ids[dead]!;
+    if (inside[dead] === INSIDE) poison[0] = YES;
+    else if (isOwner && poison[0] === NO) poison[0] = MAYBE;
     inside[dead] = 0;
     bury(domain, ids[dead]!);
   }
@@ -83,16 +131,26 @@ export function mutex(
   rounds: number,
   cancelling = 0,
   deaths = false,
+  options: MutexOptions = {},
 ): Scenario<Shared> {
   return {
-    name: `mutex ${agents} x ${rounds}, ${cancelling} may cancel${deaths ? ", deaths" : ""}`,
+    name: `mutex ${agents} x ${rounds}, ${cancelling} may cancel${deaths ? ", deaths" : ""}${
+      Object.keys(options).map((each) => `, ${each}`).join("")
+    }`,
     setup: () => {
       const { memory, words } = home();
       named("domain", memory);
       const ids: number[] = [];
       for (let i = 0; i <= agents; i++) ids.push(claimSlot(words, `agent ${i}`, 0));
       const lock = named("mutex", new SharedArrayBuffer(MUTEX_WORDS * 4));
-      return { memory, ids, words: new Int32Array(lock), inside: oracle(agents + 1) };
+      return {
+        memory,
+        ids,
+        words: new Int32Array(lock),
+        inside: oracle(agents + 1),
+        poison: oracle(1),
+        options,
+      };
     },
     agents: [
       ...Array.from({ length: agents }, (_, i) => ({

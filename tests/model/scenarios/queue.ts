@@ -4,7 +4,8 @@
 // twice, first in first out, nobody forgotten, with time running out, with `close` and with deaths.
 
 import { bury, claimSlot, type Domain, home, settle, slotOf } from "../../../_agent.ts";
-import { EMPTY, emptyQueue, END, Getting } from "../../../_getting.ts";
+import { type Call, crowd } from "../../../_calls.ts";
+import { EMPTY, emptyQueue, END, Getting, type OneCall } from "../../../_getting.ts";
 import { Putting } from "../../../_putting.ts";
 import {
   closeStore,
@@ -45,6 +46,8 @@ export interface Act {
   readonly upTo?: number;
   /** Gets so many at the most, into an array. */
   readonly into?: number;
+  /** Gets one as a promise does, while the agent goes on. */
+  readonly getLater?: true;
   /** Gets one if there is one. */
   readonly look?: true;
   readonly close?: true;
@@ -284,12 +287,63 @@ function getAll(shared: Shared, mine: Mine, me: number, act: Act): void {
   }
 }
 
+/** `waitAsync` as the transform leaves it: no promise, but functions to call. */
+const wait = waitAsync as unknown as (
+  domain: Domain,
+  waiter: Call,
+  timeout: number,
+  signal: undefined,
+  holds: boolean,
+  resolve: () => void,
+  reject: (reason: unknown) => void,
+) => void;
+
+/** As `Queue.get`: the rest of the call runs in a later turn of the agent. */
+function getLater(shared: Shared, mine: Mine): void {
+  const { getting, store } = mine;
+  const item = getting.tryGet();
+  if (item !== EMPTY) return note(shared, item);
+  const call = getting.getCall();
+  getting.calls.waiting.push(call);
+  getting.calls.advance(call);
+  if (call.isOver()) return finishLater(shared, mine, call);
+  crowd(getting.calls);
+  wait(
+    store.domain,
+    call,
+    Infinity,
+    undefined,
+    false,
+    () => task(finishLater, shared, mine, call),
+    (reason) => task(failLater, reason),
+  );
+}
+
+function finishLater(shared: Shared, mine: Mine, call: OneCall): void {
+  mine.getting.calls.remove(call);
+  note(shared, call.value);
+}
+
+function failLater(reason: unknown): void {
+  throw reason;
+}
+
+function note(shared: Shared, item: unknown): void {
+  const { gets, puts } = shared;
+  const value = valueOf(item);
+  assert(puts[value] !== 0, "an item was got that nobody put");
+  gets[value] = gets[value]! + 1;
+  assert(gets[value] === 1, "an item was got twice");
+}
+
 function worker(shared: Shared, me: number, acts: readonly Act[]): void {
   const mine = open(shared, shared.ids[me]!);
   for (let i = 0; i < acts.length; i++) {
     const act = acts[i]!;
     if (act.close !== undefined) {
       if (!isClosed(mine.store)) closeStore(mine.store);
+    } else if (act.getLater !== undefined) {
+      getLater(shared, mine);
     } else if (
       act.put !== undefined || act.many !== undefined || act.run !== undefined ||
       act.large !== undefined

@@ -6,6 +6,11 @@ import { DEATH, holds, shipped } from "../shipped.ts";
 
 const pipes = await shipped("pipe");
 
+Deno.test("six messages over a ring of two", () => {
+  const sending = [1, 2, 3, 4, 5, 6].map((send) => ({ send }));
+  holds(pipes, "pipe", [sending, new Array(6).fill({ receive: true })]);
+});
+
 Deno.test("a long message that is given up half-way is never seen", () => {
   const sending = [{ bytes: [1, 24], timeout: 5 }, { bytes: [2, 16] }, { close: true }];
   holds(pipes, "pipe", [sending, [{ all: true }]], { timeouts: 2, late: 2 });

@@ -36,6 +36,14 @@ Deno.test("two agents over the real latch, three items and a limit", () => {
   holds(queues, "queue", [[[put(1), put(2)], [get, get]], { maxItems: 1, deaths: true }], DEATH);
 });
 
+Deno.test("three items over a ring of one, in order", () => {
+  queue([[put(1), put(2), put(3)], [get, get, get]], { ordered: true, size: 2 });
+});
+
+Deno.test("an item that is larger than the ring, and a death", () => {
+  holds(queues, "queue", [[[{ large: 1 }], [get]], { deaths: true }], DEATH);
+});
+
 Deno.test("items that are larger than the ring, beside others", () => {
   queue([[{ large: 1 }], [put(2)], [get, get]]);
   queue([[{ large: 1 }], [{ large: 2 }], [get, get]]);

@@ -4,10 +4,10 @@
 // be found, with its trace.
 
 import { assert, assertEquals } from "@std/assert";
-import { explore, type ExploreOptions, replay } from "./explore.ts";
-import { DEATH, shipped } from "./shipped.ts";
-import type { Act, QueueOptions } from "./scenarios/queue.ts";
-import type { PipeOptions, Receiving, Sending } from "./scenarios/pipe.ts";
+import { explore, type ExploreOptions, replay } from "../explore.ts";
+import { DEATH, shipped } from "../shipped.ts";
+import type { Act, QueueOptions } from "../scenarios/queue.ts";
+import type { PipeOptions, Receiving, Sending } from "../scenarios/pipe.ts";
 
 interface Mutant {
   readonly name: string;
