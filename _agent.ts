@@ -34,10 +34,10 @@ const HEADER_WORDS = 64;
 const SLOT_WORDS = 64; // 256 bytes: no two agents share a cache line, nor its neighbour
 const NAME_BYTES = (SLOT_WORDS - NAME) * 4;
 
-/** How many agents one domain can hold. An agent's id carries its slot in the low six bits. */
-export const MAX_AGENTS = 64;
-const SLOT_BITS = 6;
-const SEQUENCE_LIMIT = 1 << 23; // so that an id has at most 29 bits, and a lock word room for two flags
+/** How many agents one domain can hold. An agent's id carries its slot in the low seven bits. */
+export const MAX_AGENTS = 128;
+const SLOT_BITS = 7;
+const SEQUENCE_LIMIT = 1 << 22; // so that an id has at most 29 bits, and a lock word room for two flags
 
 /** One table of agents, as one agent sees it. */
 export interface Domain {

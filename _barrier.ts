@@ -13,7 +13,7 @@
 //
 // Word layout, in Int32 units from `base`.
 //
-//   4 LATCH | 5 SEEN | 6 PARTIES | 32 STATE | 33 COUNT | 64 OWNER[64] | 128 MARK[64]
+//   4 LATCH | 5 SEEN | 6 PARTIES | 32 STATE | 33 COUNT | 64 OWNER[128] | 192 MARK[128]
 
 import {
   deaths,
@@ -22,6 +22,7 @@ import {
   isAlive,
   MAX_AGENTS,
   slotOf,
+  topSlot,
   wakeLater,
 } from "./_agent.ts";
 import { lockLatch, unlockLatch } from "./_latch.ts";
@@ -32,8 +33,8 @@ const PARTIES = 6; // written once
 const STATE = 32; // one of the states below. Read by anyone
 const COUNT = 33; // how many wait in this round. Read by anyone
 
-const OWNER = 64; // [64] id of the agent that the slot's MARK tells of
-const MARK = 128; // [64] how many of its calls wait in this round, or how the last one ended for them
+const OWNER = 64; // [128] id of the agent that the slot's MARK tells of
+const MARK = OWNER + MAX_AGENTS; // [128] how many of its calls wait in this round, or how the last one ended for them
 
 /** How many words it takes. */
 export const BARRIER_WORDS = MARK + MAX_AGENTS;
@@ -160,7 +161,8 @@ function complete(rounds: Rounds): void {
 }
 
 function tell({ words, base, domain }: Rounds, outcome: number): void {
-  for (let slot = 0; slot < MAX_AGENTS; slot++) {
+  const top = topSlot(domain);
+  for (let slot = 0; slot < top; slot++) {
     if (Atomics.load(words, base + MARK + slot) <= 0) continue;
     Atomics.store(words, base + MARK + slot, outcome);
     wakeLater(domain, words[base + OWNER + slot]!);
@@ -173,7 +175,8 @@ function mend(rounds: Rounds): void {
   const count = deaths(domain);
   if (words[base + STATE]! === COMPLETE) complete(rounds);
   else if (words[base + STATE]! === BROKEN) breakUp(rounds);
-  for (let slot = 0; slot < MAX_AGENTS; slot++) {
+  const top = topSlot(domain);
+  for (let slot = 0; slot < top; slot++) {
     const owner = words[base + OWNER + slot]!;
     if (owner === 0 || isAlive(domain, owner)) continue;
     // Before the slot is cleared: whoever dies in between leaves it to be found again.

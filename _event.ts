@@ -3,13 +3,13 @@
 // An event: one word that says whether it is set and how often it was. Whoever waits is through when it
 // is set, or was since, so that a pulse, set and cleared at once, reaches everyone who waits then.
 //
-// Word layout, in Int32 units: 4 STATE = count of sets << 1 | SET | 32 WAITERS[2]
+// Word layout, in Int32 units: 4 STATE = count of sets << 1 | SET | 32 WAITERS[4]
 //
 // - WAITERS has a bit for each agent's slot, set by the agent before it looks a last time and sleeps,
 //   cleared by it when none of its calls waits any more. What a dead one leaves there wakes somebody
 //   for nothing.
 
-import { type Domain, slotOf, unparkSlot } from "./_agent.ts";
+import { type Domain, MAX_AGENTS, slotOf, unparkSlot } from "./_agent.ts";
 
 const STATE = 4;
 const WAITERS = 32;
@@ -52,10 +52,10 @@ export function set(pulse: Pulse): void {
     const next = (state + 3) | 0;
     if (Atomics.compareExchange(words, base + STATE, state, next) === state) break;
   }
-  for (let half = 0; half < 2; half++) {
-    let bits = Atomics.load(words, base + WAITERS + half);
+  for (let part = 0; part < MAX_AGENTS / 32; part++) {
+    let bits = Atomics.load(words, base + WAITERS + part);
     while (bits !== 0) {
-      unparkSlot(domain, half * 32 + 31 - Math.clz32(bits & -bits));
+      unparkSlot(domain, part * 32 + 31 - Math.clz32(bits & -bits));
       bits &= bits - 1;
     }
   }

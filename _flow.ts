@@ -49,14 +49,15 @@ export async function* flowThrough<T, R, J>(
   /** Whether the input has said so itself. */
   let isExhausted = false;
   let isReading = false;
+  /** What the results end with once all of them are given out. */
+  let failure: { reason: unknown } | undefined;
   let wake = Promise.withResolvers<void>();
   const onAbort = () => wake.resolve();
   signal?.addEventListener("abort", onAbort);
 
-  /** Ends the results, where the chunk stands, with an error. */
-  const failed = (reason: unknown): Chunk<R, J> => {
+  const fail = (reason: unknown) => {
     isAtEnd = true;
-    return { job: undefined, results: [], error: { reason }, isDone: true };
+    failure ??= { reason };
   };
   const flush = () => {
     const values = batch;
@@ -76,26 +77,24 @@ export async function* flowThrough<T, R, J>(
       });
     } catch (reason) {
       // Those before the one that cannot be passed are still done.
-      if (values.length > 1) { for (const value of values) isAtEnd || send([value]); }
-      else chunks.push(failed(reason));
+      if (values.length === 1) return fail(reason);
+      for (const value of values) if (failure === undefined) send([value]);
       return;
     }
     if (!chunk.isDone) open.add(chunk);
     if (flow.ordered) chunks.push(chunk);
   };
   const take = (result: IteratorResult<T>) => {
-    if (result.done) {
-      isAtEnd = isExhausted = true;
-      return flush();
-    }
+    if (result.done) isAtEnd = isExhausted = true;
+    if (isAtEnd) return flush();
     buffered++;
     batch.push(result.value);
     if (batch.length >= flow.chunkSize) flush();
   };
-  const fail = (reason: unknown) => {
+  const failInput = (reason: unknown) => {
     isExhausted = true;
     flush();
-    chunks.push(failed(reason));
+    fail(reason);
   };
   const read = () => {
     while (!isAtEnd && !isReading && buffered < flow.bufferSize) {
@@ -106,12 +105,12 @@ export async function* flowThrough<T, R, J>(
           continue;
         }
         isReading = true;
-        next.then(take).catch(fail).then(() => {
+        next.then(take, failInput).then(() => {
           isReading = false;
           wake.resolve();
         });
       } catch (reason) {
-        fail(reason);
+        failInput(reason);
       }
     }
     // What was read need not wait for more if nobody has anything to do.
@@ -121,6 +120,7 @@ export async function* flowThrough<T, R, J>(
     signal?.removeEventListener("abort", onAbort);
     flow.drop(Array.from(open, (chunk) => chunk.job!));
     isAtEnd = true;
+    batch = [];
     if (isExhausted) return;
     isExhausted = true;
     const returned = input.return?.();
@@ -144,6 +144,7 @@ export async function* flowThrough<T, R, J>(
         }
         if (chunk.error !== undefined) throw chunk.error.reason;
       } else if (isAtEnd && chunk === undefined && open.size === 0) {
+        if (failure !== undefined) throw failure.reason;
         return;
       } else {
         await wake.promise;

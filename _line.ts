@@ -11,7 +11,7 @@
 //
 //   0 TICKET | 1 WAITING | 2 TOP | 16 PLACE[n] | OWNER[n] | NEED[n] | NOTE[n] | INDEX[n]
 //
-// Place p < 64 belongs to the agent in slot p, so that every agent always finds one; the others, 32
+// Place p < 128 belongs to the agent in slot p, so that every agent always finds one; the others, 32
 // unless the line says otherwise, go to whoever has more than one call pending.
 
 import { type Domain, isAlive, MAX_AGENTS, slotOf, topSlot, wakeLater } from "./_agent.ts";
@@ -134,8 +134,9 @@ export function serve(line: Line, place: number, mark: number): void {
 
 /** Serves everyone with the same mark. */
 export function serveAll(line: Line, mark: number): void {
+  const own = topSlot(line.domain);
   const end = placesEnd(line);
-  for (let place = 0; place < end; place++) {
+  for (let place = 0; place < end; place = nextPlace(place, own)) {
     if (placeState(line, place) > 0) serve(line, place, mark);
   }
 }
@@ -166,14 +167,6 @@ export function setNotes(line: Line, place: number, note: number, index: number)
   line.words[at(line, INDEX, place)] = index;
 }
 
-/** Puts a served place back in line, with the ticket that it had. */
-export function lineUpAgain(line: Line, place: number, ticket: number, need: number): void {
-  const { words, base } = line;
-  words[at(line, NEED, place)] = need;
-  Atomics.store(words, base + PLACE + place, ticket);
-  Atomics.add(words, base + WAITING, 1);
-}
-
 /** Changes the mark of a served place. */
 export function remark(line: Line, place: number, mark: number): void {
   Atomics.store(line.words, line.base + PLACE + place, mark);
@@ -186,7 +179,7 @@ export function placesEnd(line: Line): number {
 
 /** The place after this one in such a loop, which skips what was never used. */
 export function nextPlace(place: number, own: number): number {
-  return place + 1 === own ? MAX_AGENTS : place + 1;
+  return place + 1 >= own && place < MAX_AGENTS ? Math.max(place + 1, MAX_AGENTS) : place + 1;
 }
 
 /**
@@ -196,7 +189,8 @@ export function nextPlace(place: number, own: number): number {
 export function nextUnused(line: Line, after: number): number {
   const { domain, words, base } = line;
   const end = placesEnd(line);
-  for (let place = after + 1; place < end; place++) {
+  const own = topSlot(domain);
+  for (let place = nextPlace(after, own); place < end; place = nextPlace(place, own)) {
     if (
       Atomics.load(words, base + PLACE + place) < 0 &&
       !isAlive(domain, words[at(line, OWNER, place)]!)
@@ -210,7 +204,8 @@ export function dropDeadWaiters(line: Line): void {
   const { domain, words, base } = line;
   const end = placesEnd(line);
   let count = 0;
-  for (let place = 0; place < end; place++) {
+  const own = topSlot(domain);
+  for (let place = 0; place < end; place = nextPlace(place, own)) {
     if (Atomics.load(words, base + PLACE + place) <= 0) continue;
     if (isAlive(domain, words[at(line, OWNER, place)]!)) count++;
     else Atomics.store(words, base + PLACE + place, 0);

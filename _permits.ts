@@ -14,7 +14,7 @@
 // Word layout, in Int32 units from `base`.
 //
 //   4 LATCH | 5 SEEN | 6 TOTAL | 7 MAX | 8 ALL | 9 POISON | 10 DIED | 11 LENT | 32 FREE
-//   64 HOLDER[64] | 128 HELD[64] | 192 LOOSE[64] | 256 line ...
+//   64 HOLDER[128] | 192 HELD[128] | 320 LOOSE[128] | 448 line ...
 //
 // A place's NEED is the number of permits, its NOTE is 1 if the waiter would recover.
 
@@ -62,10 +62,10 @@ const DIED = 10; // pid of the last writer that died, for messages. Read by anyo
 const LENT = 11; // sum of LOOSE
 const FREE = 32; // permits that nobody holds and nobody was granted. Read by anyone
 
-const HOLDER = 64; // [64] id of the agent that the words of this slot below tell of
-const HELD = 128; // [64] permits of its guards
-const LOOSE = 192; // [64] those of them that it put in again without a guard. At most HELD
-const LINE = 256;
+const HOLDER = 64; // [128] id of the agent that the words of this slot below tell of
+const HELD = HOLDER + MAX_AGENTS; // [128] permits of its guards
+const LOOSE = HELD + MAX_AGENTS; // [128] those of them that it put in again without a guard. At most HELD
+const LINE = LOOSE + MAX_AGENTS;
 
 /** How many words they take. */
 export const PERMITS_WORDS = LINE + LINE_WORDS;
@@ -318,14 +318,14 @@ function mend(permits: Permits): void {
   }
   let used = 0;
   let lent = 0;
-  for (let slot = 0; slot < MAX_AGENTS; slot++) {
+  const own = topSlot(domain);
+  for (let slot = 0; slot < own; slot++) {
     const holder = words[base + HOLDER + slot]!;
     if (holder === 0) continue;
     if (!isAlive(domain, holder)) bequeath(permits, slot, holder);
     used += words[base + HELD + slot]!;
     lent += words[base + LOOSE + slot]!;
   }
-  const own = topSlot(domain);
   for (let place = 0; place < placesEnd(line); place = nextPlace(place, own)) {
     if (placeState(line, place) === GRANTED) used += needOf(line, place);
   }

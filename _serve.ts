@@ -78,6 +78,13 @@ export class Besides {
     return await unpack(parcel);
   }
 
+  /** Nothing more will come. */
+  end(): void {
+    for (const { reject } of this.#parcels.values()) {
+      reject(new Error("Cannot take: it never came"));
+    }
+  }
+
   #at(number: number): PromiseWithResolvers<Parcel> {
     let parcel = this.#parcels.get(number);
     if (parcel === undefined) this.#parcels.set(number, parcel = Promise.withResolvers());
@@ -105,12 +112,12 @@ export async function serve(
   for await (const task of connection) {
     const [number, kind, name, sent] = task;
     // Before all else: what comes beside the pipe has to be taken in any case.
-    const brought = sent === undefined ? [besides.take(number)] : undefined;
+    const brought = sent === undefined ? besides.take(number) : undefined;
     // Between sent and begun the pool may take it back, for another process or because it was aborted.
     const from = stateOf(number, SENT);
     const to = stateOf(number, BEGUN);
     if (states.compareExchange(number & (WINDOW - 1), from, to) !== from) {
-      brought?.[0]!.catch(() => {});
+      brought?.catch(() => {});
       continue;
     }
     const start = performance.now();
@@ -119,7 +126,7 @@ export async function serve(
     try {
       const target = targetIn(exports, name, module, kind >= OR_NAMED);
       const values = brought !== undefined
-        ? await brought[0] as unknown[]
+        ? await brought as unknown[]
         : Array.isArray(sent)
         ? sent
         : unpack({ bytes: sent!, attachments: [] }) as unknown[];

@@ -19,14 +19,22 @@
 //
 // Word layout, in Int32 units.
 //
-//   0 header | 4 CLOSED | 5 DONE | 6 MAX_ITEMS | 7 SIZE | 8 ZEROS | 9 JOINERS[2]
+//   0 header | 4 CLOSED | 5 DONE | 6 MAX_ITEMS | 7 SIZE | 8 ZEROS | 9 JOINERS[4]
 //   32 PUT_LATCH | TAIL[2] | PUT_SEEN | RESERVED | RESERVED_ITEMS | OFFERING        64 PUTS
 //   96 GET_LATCH | NEXT[2] | INDEX[2] | GET_SEEN | OUTSTANDING                     128 GETS | ORPHANS
 //   160 HEAD | 192 OFFER | OFFER_LENGTH | OFFER_TYPE | OFFERS | 224 line of putters, of getters, ring
 //
 // A getter's place notes the position and the index of the item that it was assigned.
 
-import { deaths, type Domain, flushWakes, isAlive, unparkSlot } from "./_agent.ts";
+import {
+  deaths,
+  type Domain,
+  flushWakes,
+  isAlive,
+  MAX_AGENTS,
+  topSlot,
+  unparkSlot,
+} from "./_agent.ts";
 import { lockLatch, unlockLatch } from "./_latch.ts";
 import {
   drawTicket,
@@ -39,8 +47,8 @@ import {
   type Line,
   LINE_WORDS,
   lineUp,
-  lineUpAgain,
   needOf,
+  nextPlace,
   nextUnused,
   noteOf,
   oldest,
@@ -236,11 +244,11 @@ export function forgetZero(store: Store, slot: number): void {
 }
 
 function wakeJoiners(store: Store): void {
-  for (let half = 0; half < 2; half++) {
-    let bits = Atomics.load(store.words, JOINERS + half);
+  for (let part = 0; part < MAX_AGENTS / 32; part++) {
+    let bits = Atomics.load(store.words, JOINERS + part);
     while (bits !== 0) {
       const slot = 31 - Math.clz32(bits & -bits);
-      unparkSlot(store.domain, half * 32 + slot);
+      unparkSlot(store.domain, part * 32 + slot);
       bits &= bits - 1;
     }
   }
@@ -396,7 +404,8 @@ function mendPuts(store: Store): void {
   }
   let reserved = 0;
   let items = 0;
-  for (let place = 0; place < placesEnd(puts); place++) {
+  const own = topSlot(domain);
+  for (let place = 0; place < placesEnd(puts); place = nextPlace(place, own)) {
     if (placeState(puts, place) !== GRANTED) continue;
     const need = needOf(puts, place);
     if (need > 0) reserved += need;
@@ -464,7 +473,8 @@ export function orphanOf(store: Store): number {
   const { words, gets } = store;
   if (words[ORPHANS]! === 0) return -1;
   let found = -1;
-  for (let place = 0; place < placesEnd(gets); place++) {
+  const own = topSlot(store.domain);
+  for (let place = 0; place < placesEnd(gets); place = nextPlace(place, own)) {
     if (placeState(gets, place) === ORPHAN && (found < 0 || isBefore(gets, place, found))) {
       found = place;
     }
@@ -572,7 +582,8 @@ function firstNeeded(store: Store): number {
   const { gets } = store;
   let first = nextOf(store);
   if (store.words[OUTSTANDING]! === 0) return first;
-  for (let place = 0; place < placesEnd(gets); place++) {
+  const own = topSlot(store.domain);
+  for (let place = 0; place < placesEnd(gets); place = nextPlace(place, own)) {
     if (!holdsItem(store, place)) continue;
     const position = noteOf(gets, place);
     if (((position - first) | 0) < 0) first = position;
@@ -595,7 +606,8 @@ function isNext(store: Store, place: number): boolean {
 /** Whether a place before or behind has the same item: it was assigned anew, but not yet let go. */
 function isTwice(store: Store, orphan: number): boolean {
   const { gets } = store;
-  for (let place = 0; place < placesEnd(gets); place++) {
+  const own = topSlot(store.domain);
+  for (let place = 0; place < placesEnd(gets); place = nextPlace(place, own)) {
     if (
       place !== orphan && placeState(gets, place) === GRANTED &&
       noteOf(gets, place) === noteOf(gets, orphan) &&
@@ -618,7 +630,8 @@ function mendGets(store: Store): void {
   dropDeadWaiters(gets);
   let outstanding = 0;
   let orphans = 0;
-  for (let place = 0; place < placesEnd(gets); place++) {
+  const own = topSlot(store.domain);
+  for (let place = 0; place < placesEnd(gets); place = nextPlace(place, own)) {
     const state = placeState(gets, place);
     if (state >= 0) continue;
     const isDead = !isAlive(domain, ownerOf(gets, place));
@@ -679,4 +692,4 @@ export function assignedTo(store: Store, place: number): { position: number; ind
   return { position: noteOf(store.gets, place), index: noteIndexOf(store.gets, place) };
 }
 
-export { drawTicket, leave, lineUp, lineUpAgain, placeState };
+export { drawTicket, leave, lineUp, placeState };

@@ -820,8 +820,9 @@ class Member {
   #last = -1;
   /** Tasks that it was given and that were not taken back. */
   #given = 0;
-  /** Answers that come beside the pipe and are not complete. */
-  #incomplete = 0;
+  /** Answers that come beside the pipe. */
+  readonly #incomplete = new Set<Promise<void>>();
+  #hasEnded = false;
   #isReady = false;
   #isClosed = false;
   /** Milliseconds that a task takes, on the average of late; unknown at first. */
@@ -884,12 +885,10 @@ class Member {
 
   /** Whether a task in flight has the word that the number would have. */
   #isTaken(number: number): boolean {
-    const word = number & (WINDOW - 1);
     // Those that are taken back have left no trace, and none is older than the first.
-    const [first] = this.#sent.keys();
-    if (first === undefined) return false;
+    const [first = number] = this.#sent.keys();
     for (let other = number - WINDOW; other >= first; other -= WINDOW) {
-      if (this.#sent.has(other) && (other & (WINDOW - 1)) === word) return true;
+      if (this.#sent.has(other)) return true;
     }
     return false;
   }
@@ -978,7 +977,7 @@ class Member {
         return await this.#end();
       }
       for (;;) {
-        const received = connection.closed ? { state: "closed" as const } : connection.tryReceive();
+        const received = connection.tryReceive();
         if (received.state === "closed") return await this.#end();
         if (received.state === "empty") break;
         this.#receive(received.value);
@@ -995,8 +994,11 @@ class Member {
       return;
     }
     this.#pace = this.#pace === Infinity ? time : this.#pace * 0.8 + time * 0.2;
-    if (answer.length === 2) this.#complete(number);
-    else this.#answered(number, value, error);
+    if (answer.length === 2) {
+      const completion = this.#complete(number);
+      this.#incomplete.add(completion);
+      completion.then(() => this.#incomplete.delete(completion));
+    } else this.#answered(number, value, error);
   }
 
   #answered(number: number, value: unknown, error: [unknown] | undefined): void {
@@ -1010,15 +1012,14 @@ class Member {
 
   /** Waits for what comes beside the pipe. */
   async #complete(number: number): Promise<void> {
-    this.#incomplete++;
     let value: unknown;
     let error: [unknown] | undefined;
     try {
       [value, error] = await this.#besides.take(number) as [unknown, [unknown]?];
     } catch (reason) {
+      if (this.#hasEnded) return;
       error = [reason];
     }
-    this.#incomplete--;
     this.#answered(number, value, error);
     this.#closeIfIdle();
     this.#events.idle();
@@ -1033,6 +1034,9 @@ class Member {
       failure = error;
     }
     await this.#process.join();
+    this.#hasEnded = true;
+    this.#besides.end();
+    await Promise.all(this.#incomplete);
     const running: [Job, Error][] = [];
     const unbegun: Job[] = [];
     for (const [number, job] of this.#sent) {

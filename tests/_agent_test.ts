@@ -72,7 +72,7 @@ Deno.test("claimSlot() gives each agent an id of its own, with its slot in it", 
 Deno.test("claimSlot() with all slots taken is a RangeError, and works again after a death", () => {
   const domain = table();
   const ids = Array.from({ length: MAX_AGENTS }, () => claimSlot(domain.words, "a", 0));
-  assertThrows(() => claimSlot(domain.words, "one too many", 0), RangeError, "64");
+  assertThrows(() => claimSlot(domain.words, "one too many", 0), RangeError, "128");
   bury(domain, ids[7]!);
   const next = claimSlot(domain.words, "next", 0);
   assertEquals(slotOf(next), 7);
@@ -81,11 +81,11 @@ Deno.test("claimSlot() with all slots taken is a RangeError, and works again aft
   assert(isAlive(domain, next));
 });
 
-Deno.test("claimSlot() is refused after 2^23 agents, so that ids stay unique", () => {
+Deno.test("claimSlot() is refused after 2^22 agents, so that ids stay unique", () => {
   const domain = table();
-  domain.words[6] = 2 ** 23 - 2;
+  domain.words[6] = 2 ** 22 - 2;
   const last = claimSlot(domain.words, "last", 0);
-  assertEquals(pidOf(last), 2 ** 23 - 1);
+  assertEquals(pidOf(last), 2 ** 22 - 1);
   // A lock word has room for it and two flags.
   assertEquals(((last << 2) | 3) >> 2, last);
   assertThrows(() => claimSlot(domain.words, "one too many", 0), RangeError);

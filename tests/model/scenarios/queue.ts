@@ -4,7 +4,7 @@
 // twice, first in first out, nobody forgotten, with time running out, with `close` and with deaths.
 
 import { bury, claimSlot, type Domain, home, settle, slotOf } from "../../../_agent.ts";
-import { type Call, crowd } from "../../../_calls.ts";
+import { type Call, whileServing } from "../../../_calls.ts";
 import { EMPTY, emptyQueue, END, Getting, type OneCall } from "../../../_getting.ts";
 import { Putting } from "../../../_putting.ts";
 import {
@@ -19,6 +19,7 @@ import {
   STORE_WORDS,
   storeAt,
 } from "../../../_store.ts";
+import { waitAsync } from "../../../_wait.ts";
 import {
   assert,
   awaitDeath,
@@ -27,6 +28,7 @@ import {
   oracle,
   type Scenario,
   step,
+  task,
 } from "../scenario.ts";
 
 /** Something that an agent does. Values are 1 to 15. */
@@ -84,6 +86,8 @@ interface Shared {
   readonly bits: Int32Array;
   /** By agent: how many items it takes at once, if it dies now. */
   readonly grasps: Int32Array;
+  /** By agent: how many of its calls, and of its main program, are not through. */
+  readonly busy: Int32Array;
   readonly ordered: boolean;
   /** What counts began with, -1: items go other ways than through the ring. */
   readonly counts: number;
@@ -288,7 +292,7 @@ function getAll(shared: Shared, mine: Mine, me: number, act: Act): void {
 }
 
 /** `waitAsync` as the transform leaves it: no promise, but functions to call. */
-const wait = waitAsync as unknown as (
+type Wait = (
   domain: Domain,
   waiter: Call,
   timeout: number,
@@ -299,28 +303,31 @@ const wait = waitAsync as unknown as (
 ) => void;
 
 /** As `Queue.get`: the rest of the call runs in a later turn of the agent. */
-function getLater(shared: Shared, mine: Mine): void {
+function getLater(shared: Shared, mine: Mine, me: number): void {
   const { getting, store } = mine;
   const item = getting.tryGet();
   if (item !== EMPTY) return note(shared, item);
   const call = getting.getCall();
   getting.calls.waiting.push(call);
   getting.calls.advance(call);
-  if (call.isOver()) return finishLater(shared, mine, call);
-  crowd(getting.calls);
-  wait(
+  shared.busy[me] = shared.busy[me]! + 1;
+  if (call.isOver()) return finishLater(shared, mine, me, call);
+  // In the model this says that a promise waits there, see shipped.ts.
+  whileServing(getting.calls as never);
+  (waitAsync as unknown as Wait)(
     store.domain,
     call,
     Infinity,
     undefined,
     false,
-    () => task(finishLater, shared, mine, call),
+    () => task(finishLater, shared, mine, me, call),
     (reason) => task(failLater, reason),
   );
 }
 
-function finishLater(shared: Shared, mine: Mine, call: OneCall): void {
+function finishLater(shared: Shared, mine: Mine, me: number, call: OneCall): void {
   mine.getting.calls.remove(call);
+  shared.busy[me] = shared.busy[me]! - 1;
   note(shared, call.value);
 }
 
@@ -338,18 +345,20 @@ function note(shared: Shared, item: unknown): void {
 
 function worker(shared: Shared, me: number, acts: readonly Act[]): void {
   const mine = open(shared, shared.ids[me]!);
+  shared.busy[me] = 1;
   for (let i = 0; i < acts.length; i++) {
     const act = acts[i]!;
     if (act.close !== undefined) {
       if (!isClosed(mine.store)) closeStore(mine.store);
     } else if (act.getLater !== undefined) {
-      getLater(shared, mine);
+      getLater(shared, mine, me);
     } else if (
       act.put !== undefined || act.many !== undefined || act.run !== undefined ||
       act.large !== undefined
     ) putAll(shared, mine, act);
     else getAll(shared, mine, me, act);
   }
+  shared.busy[me] = shared.busy[me]! - 1;
 }
 
 function reaper(shared: Shared): void {
@@ -363,7 +372,10 @@ function audit(shared: Shared, ending: Ending, died: boolean): void {
   const { words, ids, puts, gets } = shared;
   const mine = open(shared, ids[ids.length - 1]!);
   const { store } = mine;
-  const isIdle = !ending.fates.includes("blocked");
+  let isIdle = true;
+  for (let i = 0; i < ids.length - 1; i++) {
+    if (ending.fates[i] === "blocked" && shared.busy[i] !== 0) isIdle = false;
+  }
   if (!died) {
     assert(words[PUT_LATCH] === 0 && words[GET_LATCH] === 0, "a latch is held");
     assert(words[RESERVED] === 0 && words[RESERVED_ITEMS] === 0, "room is set aside for nobody");
@@ -407,7 +419,9 @@ function audit(shared: Shared, ending: Ending, died: boolean): void {
   assert(words[OUTSTANDING] === 0 && words[ORPHANS] === 0, "an item is assigned to the dead");
   assert(words[OFFERING] === 0 || !isIdle || words[OFFER] === 0, "an offer is left");
   for (let slot = 0; slot < ids.length; slot++) {
-    if (ending.fates[slot] === "blocked" || slot === ids.length - 1) continue;
+    if (ending.fates[slot] === "blocked" && shared.busy[slot] !== 0 || slot === ids.length - 1) {
+      continue;
+    }
     const place = slotOf(ids[slot]!);
     assert(placeState(store.puts, place) === 0, "a putter's place is taken");
     assert(placeState(store.gets, place) === 0, "a getter's place is taken");
@@ -417,6 +431,8 @@ function audit(shared: Shared, ending: Ending, died: boolean): void {
 /** Whether the agent waits for what is not there: nobody who looked could serve it. */
 function waitsRightly(shared: Shared, me: number): boolean {
   const { ids } = shared;
+  // A ticket that no call needs any more: the event loop would let the agent end.
+  if (shared.busy[me] === 0) return true;
   const mine = open(shared, ids[ids.length - 1]!);
   const { store } = mine;
   const place = slotOf(ids[me]!);
@@ -470,6 +486,7 @@ export function queue(
         before: oracle(VALUES),
         bits: oracle(2),
         grasps: oracle(agents),
+        busy: oracle(agents),
         ordered,
         counts: acts.some((each) => each.some((act) => act.large !== undefined)) ? -1 : counts,
       };
