@@ -121,7 +121,7 @@ const MUTANTS: [string, string, string, string, object, ExploreOptions?][] = [
   [
     "event",
     "setting wakes nobody",
-    "unparkSlot(domain, half * 32 + 31 - Math.clz32(bits & -bits));",
+    "unparkSlot(domain, part * 32 + 31 - Math.clz32(bits & -bits));",
     "",
     { waiters: 1 },
   ],
