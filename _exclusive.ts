@@ -278,6 +278,8 @@ class Wait implements Waiter, LockWait {
     const { mutex } = this.#owner;
     // While this thread is blocked, none of its promises can take the lock before it.
     const rights = this.#blocking ? MAY_TAKE : this.#owner.rightsOf(this);
+    // Behind one of this agent that has no place either, it has its ticket and nothing to look at.
+    if (rights === MAY_INHERIT && this.place < 0 && this.ticket !== 0) return false;
     this.outcome = pollTake(mutex, this, rights);
     if (this.outcome !== BUSY) return true;
     if (this.#findsDeadlock) {

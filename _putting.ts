@@ -7,6 +7,7 @@ import { Call, Calls } from "./_calls.ts";
 import { freeServed, GRANTED } from "./_line.ts";
 import {
   elementSize,
+  isPlainArray,
   keep,
   MAX_PAYLOAD,
   newPacket,
@@ -399,7 +400,7 @@ class IterableSource implements Source {
   #error: { reason: unknown } | undefined;
 
   constructor(values: Iterable<unknown>, store: Store) {
-    this.#batch = Array.isArray(values) ? BATCH : 1;
+    this.#batch = isPlainArray(values) ? BATCH : 1;
     this.#store = store;
     this.#iterator = values[Symbol.iterator]();
   }

@@ -394,3 +394,8 @@ function isPlainBytes(value: unknown): value is Uint8Array {
     Object.getPrototypeOf(value) === Uint8Array.prototype &&
     ArrayBuffer.isView(value) && value.buffer instanceof ArrayBuffer && !value.buffer.detached;
 }
+
+/** Whether reading the array runs no user code, so that several of its items may be read at a time. */
+export function isPlainArray(values: unknown): boolean {
+  return Array.isArray(values) && values[Symbol.iterator] === Array.prototype[Symbol.iterator];
+}

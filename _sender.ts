@@ -17,6 +17,7 @@ import {
   BYTES,
   elementSize,
   FIRST,
+  isPlainArray,
   keep,
   LAST_BYTES,
   LAST_VALUE,
@@ -159,7 +160,7 @@ class IterableCall extends ManyCall {
   constructor(sender: Sender, values: Iterable<unknown>) {
     super(sender.calls);
     this.#side = sender.side;
-    this.#batch = Array.isArray(values) ? BATCH : 1;
+    this.#batch = isPlainArray(values) ? BATCH : 1;
     this.#iterator = values[Symbol.iterator]();
   }
 

@@ -113,11 +113,11 @@ export async function serve(
     const [number, kind, name, sent] = task;
     // Before all else: what comes beside the pipe has to be taken in any case.
     const brought = sent === undefined ? besides.take(number) : undefined;
+    brought?.catch(() => {});
     // Between sent and begun the pool may take it back, for another process or because it was aborted.
     const from = stateOf(number, SENT);
     const to = stateOf(number, BEGUN);
     if (states.compareExchange(number & (WINDOW - 1), from, to) !== from) {
-      brought?.catch(() => {});
       continue;
     }
     const start = performance.now();

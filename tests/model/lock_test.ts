@@ -2,34 +2,13 @@
 
 // Every interleaving of the shipped lock, in small bounds.
 
-import { assert, assertEquals } from "@std/assert";
-import { explore, type ExploreOptions } from "./explore.ts";
-import { load, type LoadOptions } from "./transform.ts";
+import { assertEquals } from "@std/assert";
+import { DEATH, holds, shipped } from "./shipped.ts";
 
-const options: LoadOptions = {
-  replace: {
-    "_park.ts": new URL("./park.ts", import.meta.url),
-    "_clock.ts": new URL("./clock.ts", import.meta.url),
-  },
-  constants: { "_latch.ts": { SPINS: 0 } },
-};
-const mutexes = await load(new URL("./scenarios/mutex.ts", import.meta.url), options);
-const exclusives = await load(new URL("./scenarios/exclusive.ts", import.meta.url), options);
-
-/** A death may leave a latch whose next taker finds out by itself, after its slice of sleep. */
-const DEATH: ExploreOptions = { kills: 1, timeouts: "rest" };
-
-function holds(
-  module: typeof mutexes,
-  name: string,
-  args: unknown[],
-  bounds: ExploreOptions = {},
-): void {
-  const result = explore(module.scenario(name, ...args), bounds);
-  assertEquals(result.violation, undefined, result.report);
-  assert(result.complete, result.report);
-  console.log(result.report);
-}
+const mutexes = await shipped("mutex");
+/** Over a latch by its specification. */
+const composed = await shipped("mutex", "specified");
+const exclusives = await shipped("exclusive");
 
 Deno.test("the scenarios of the lock need nothing that is refused", () => {
   assertEquals(mutexes.refused, []);
@@ -48,7 +27,20 @@ Deno.test("a lock survives waiters that give up", () => {
 
 Deno.test("a lock survives a death anywhere", () => {
   holds(mutexes, "mutex", [2, 1, 2, true], DEATH);
-  holds(mutexes, "mutex", [2, 2, 0, true], DEATH);
+  // Who died while holding it leaves it poisoned; who was given it and had not run yet does not.
+  holds(mutexes, "mutex", [2, 2, 0, true], { ...DEATH, eaten: true });
+});
+
+Deno.test("a lock stays poisoned until somebody recovers it", () => {
+  holds(mutexes, "mutex", [2, 2, 0, true, { leaves: true }], DEATH);
+});
+
+Deno.test("a lock is handed over in the order of arrival", () => {
+  holds(mutexes, "mutex", [3, 1, 0, false, { ordered: true }]);
+});
+
+Deno.test("a lock survives three that may give up", () => {
+  holds(composed, "mutex", [3, 1, 3]);
 });
 
 Deno.test("a lock's blocking calls keep agents apart, time out, stop and survive a death", () => {
@@ -56,4 +48,5 @@ Deno.test("a lock's blocking calls keep agents apart, time out, stop and survive
   holds(exclusives, "exclusive", [2, 2, { timeouts: [5, 5] }], { late: 2 });
   holds(exclusives, "exclusive", [2, 1, { stops: true }]);
   holds(exclusives, "exclusive", [2, 1, { deaths: true }], DEATH);
+  holds(exclusives, "exclusive", [2, 2, { nested: true }]);
 });

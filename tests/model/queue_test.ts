@@ -111,3 +111,8 @@ Deno.test("two putters and a getter", () => {
 Deno.test("a putter and two getters", () => {
   composedQueue([[put(1), put(2)], [get], [get]]);
 });
+
+Deno.test("a call that blocks and a promise of the same agent", () => {
+  composedQueue([[put(1)], [{ getLater: true }]]);
+  composedQueue([[put(1), put(2)], [{ getLater: true }, get]]);
+});

@@ -3,12 +3,13 @@
 // Tests the tests: changes the shipped source in one place at a time and reports which of these mutants
 // the tests notice.
 //
-//   deno run -A tests/mutation/run.ts [--quick] [--file=_latch.ts,_line.ts] [--id=text] [--list] [--parallel=2]
+//   deno run -A tests/mutation/run.ts [--quick] [--file=_latch.ts,_line.ts] [--id=text] [--list]
+//     [--parallel=2]
 //
-// `--quick` takes every fifth mutant, `--id` those whose id contains the text; `--list` prints them and runs nothing. For each mutant the tests
-// named in PLAN run, quickest and sharpest first, in a copy of the tree, until one fails or takes far
-// longer than without the change. Survivors that were reviewed and found to be equivalent stand, with the
-// reason, in equivalent.json by their id; they are not counted.
+// `--quick` takes every fifth mutant, `--id` those whose id contains the text; `--list` prints them and
+// runs nothing. For each mutant the tests named in PLAN run, quickest and sharpest first, in a copy of the
+// tree, until one fails or takes far longer than without the change. Survivors that were reviewed and found
+// to be equivalent stand, with the reason, in equivalent.json by their id; they are not counted.
 
 import { type Mutant, mutantsOf } from "./mutants.ts";
 

@@ -240,9 +240,12 @@ export async function exclude(
     if (!guard.abandoned && (inside !== 0 || isHalf)) pair.add(3, 1);
     if (isHalf) pair.set(1, pair.get(0));
     pair.add(0, 1);
-    fated.step();
-    pair.add(1, 1);
-    pair.set(2, 0);
+    try {
+      fated.step();
+    } finally {
+      pair.add(1, 1);
+      pair.set(2, 0);
+    }
   }
 }
 

@@ -23,9 +23,17 @@ export interface ExclusiveOptions {
   /** An agent asks agent 0 to end. */
   readonly stops?: boolean;
   readonly deaths?: boolean;
+  /** Who holds it takes it once more, as an `RLock`. */
+  readonly nested?: boolean;
 }
 
-function worker(shared: Shared, me: number, rounds: number, timeout: number): void {
+function worker(
+  shared: Shared,
+  me: number,
+  rounds: number,
+  timeout: number,
+  nested: boolean,
+): void {
   const { memory, ids, words, inside } = shared;
   const domain = settle(memory, ids[me]!);
   const lock = new Exclusive("Lock", domain, words, 0);
@@ -37,8 +45,18 @@ function worker(shared: Shared, me: number, rounds: number, timeout: number): vo
       }
       inside[me] = 1;
       step();
-      inside[me] = 0;
-      guard.release();
+      if (nested) {
+        const inner = lock.reenter(true);
+        // In the wrong order, which is allowed: the last one gives it back.
+        guard.release();
+        assert(lock.depth === 1 && isTaken(lock.mutex), "the lock is free too early");
+        step();
+        inside[me] = 0;
+        inner.release();
+      } else {
+        inside[me] = 0;
+        guard.release();
+      }
     } catch (error) {
       const { name } = error as Error;
       if (name === "TerminatedError") return;
@@ -62,11 +80,11 @@ export function exclusive(
   rounds: number,
   options: ExclusiveOptions = {},
 ): Scenario<Shared> {
-  const { timeouts = [], stops = false, deaths = false } = options;
+  const { timeouts = [], stops = false, deaths = false, nested = false } = options;
   return {
     name: `exclusive ${agents} x ${rounds}${timeouts.length > 0 ? ", timeouts" : ""}${
       stops ? ", stop" : ""
-    }${deaths ? ", deaths" : ""}`,
+    }${deaths ? ", deaths" : ""}${nested ? ", nested" : ""}`,
     setup: () => {
       const { memory, words } = home();
       named("domain", memory);
@@ -78,7 +96,7 @@ export function exclusive(
     agents: [
       ...Array.from({ length: agents }, (_, i) => ({
         name: `agent ${i}`,
-        run: (shared: Shared) => worker(shared, i, rounds, timeouts[i] ?? Infinity),
+        run: (shared: Shared) => worker(shared, i, rounds, timeouts[i] ?? Infinity, nested),
       })),
       ...(stops
         ? [{

@@ -418,10 +418,8 @@ function audit(shared: Shared, ending: Ending, died: boolean): void {
   assert(words[NEXT + (words[GETS]! & 1)] === tail, "the next record is not where the tail is");
   assert(words[OUTSTANDING] === 0 && words[ORPHANS] === 0, "an item is assigned to the dead");
   assert(words[OFFERING] === 0 || !isIdle || words[OFFER] === 0, "an offer is left");
-  for (let slot = 0; slot < ids.length; slot++) {
-    if (ending.fates[slot] === "blocked" && shared.busy[slot] !== 0 || slot === ids.length - 1) {
-      continue;
-    }
+  for (let slot = 0; slot < ids.length - 1; slot++) {
+    if (ending.fates[slot] === "blocked" && shared.busy[slot] !== 0) continue;
     const place = slotOf(ids[slot]!);
     assert(placeState(store.puts, place) === 0, "a putter's place is taken");
     assert(placeState(store.gets, place) === 0, "a getter's place is taken");

@@ -67,3 +67,8 @@ Deno.test("one of three dies", () => {
     queue([[put(1)], [put(2)], [get]], { deaths, maxItems: 1 }, DEATH);
   }
 });
+
+Deno.test("promises of one agent, with a call that blocks and without", () => {
+  queue([[put(1), put(2)], [{ getLater: true }, get]], { maxItems: 1 });
+  queue([[put(1), put(2)], [{ getLater: true }, { getLater: true }]]);
+});
