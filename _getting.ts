@@ -272,6 +272,7 @@ function liftOne(getting: Getting, place: number): boolean {
     useOffer(store, place);
     return true;
   }
+  const isOpen = hasOffer(store);
   const assigned = place >= 0 ? place : gettable(store) >= 0 ? orphanOf(store) : -1;
   if (assigned >= 0) {
     getting.liftAssigned(assigned);
@@ -284,7 +285,8 @@ function liftOne(getting: Getting, place: number): boolean {
     commitGet(store, readWord(store.ring, position), 1);
     return true;
   }
-  if (!hasOffer(store)) return false;
+  // Who waits, and was served by `gettable`, may have it now.
+  if (!isOpen || !hasOffer(store)) return false;
   getting.liftOffer();
   useOffer(store, -1);
   return true;
@@ -350,6 +352,7 @@ export class IntoCall extends GetCall {
 
   protected take(place: number): boolean {
     const { store } = this;
+    const isOpen = hasOffer(store);
     const assigned = place >= 0 ? place : gettable(store) >= 0 ? orphanOf(store) : -1;
     if (assigned >= 0) {
       const { position, index } = isOffered(store, assigned)
@@ -365,7 +368,7 @@ export class IntoCall extends GetCall {
     while (this.count < this.#target.length && orphanOf(store) < 0 && gettable(store) > 0) {
       if (!this.#takeNext()) break;
     }
-    if (this.count === 0 && hasOffer(store)) this.#refuse(undefined);
+    if (this.count === 0 && isOpen && hasOffer(store)) this.#refuse(undefined);
     return this.count > 0;
   }
 

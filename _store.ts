@@ -508,7 +508,10 @@ export function isOffered(store: Store, place: number): boolean {
   return placeState(store.gets, place) === OFFERED;
 }
 
-/** Whether an offer is there for a newcomer. Under the latch, once nothing else is gettable. */
+/**
+ * Whether an offer is there for a newcomer. Under the latch. To be asked before what is gettable: that
+ * was put before the offer, and its putter may do both between two questions.
+ */
 export function hasOffer(store: Store): boolean {
   return Atomics.load(store.words, OFFER) === OPEN;
 }
@@ -532,8 +535,9 @@ export function serveGets(store: Store): void {
   if (deaths(store.domain) !== words[GET_SEEN]!) return mendGets(store);
   for (let place = oldest(gets); place >= 0; place = oldest(gets)) {
     const orphan = orphanOf(store);
-    const count = difference(Atomics.load(words, PUTS), words[GETS]!);
+    // The offer first: what is in the ring was put before it, and its putter may do both meanwhile.
     const open = Atomics.load(words, OFFER) === OPEN;
+    const count = difference(Atomics.load(words, PUTS), words[GETS]!);
     if (needOf(gets, place) === NEWS) {
       if (orphan < 0 && count === 0 && !open) break;
       serve(gets, place, TOLD);
@@ -608,8 +612,10 @@ function isTwice(store: Store, orphan: number): boolean {
   const { gets } = store;
   const own = topSlot(store.domain);
   for (let place = 0; place < placesEnd(gets); place = nextPlace(place, own)) {
+    const state = placeState(gets, place);
     if (
-      place !== orphan && placeState(gets, place) === GRANTED &&
+      // Of two that are both orphans by now, the first one stays.
+      (state === GRANTED || state === ORPHAN && place < orphan) &&
       noteOf(gets, place) === noteOf(gets, orphan) &&
       noteIndexOf(gets, place) === noteIndexOf(gets, orphan)
     ) return true;
@@ -630,16 +636,15 @@ function mendGets(store: Store): void {
   dropDeadWaiters(gets);
   let outstanding = 0;
   let orphans = 0;
+  let isAssigned = false;
   const own = topSlot(store.domain);
   for (let place = 0; place < placesEnd(gets); place = nextPlace(place, own)) {
     const state = placeState(gets, place);
     if (state >= 0) continue;
     const isDead = !isAlive(domain, ownerOf(gets, place));
     if (state === OFFERED) {
-      if (isDead) {
-        Atomics.compareExchange(words, OFFER, ASSIGNED, OPEN);
-        freeServed(gets, place);
-      }
+      if (isDead) freeServed(gets, place);
+      else isAssigned = true;
     } else if (!holdsItem(store, place)) {
       if (isDead) freeServed(gets, place);
     } else {
@@ -652,6 +657,10 @@ function mendGets(store: Store): void {
       if (isDead || state === ORPHAN) orphans++;
       outstanding++;
     }
+  }
+  // Also when somebody died between saying that it is assigned and saying to whom.
+  if (Atomics.load(words, OFFER) !== NONE) {
+    Atomics.store(words, OFFER, isAssigned ? ASSIGNED : OPEN);
   }
   words[OUTSTANDING] = outstanding;
   Atomics.store(words, ORPHANS, orphans);

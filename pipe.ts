@@ -1117,7 +1117,8 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
       throw new TypeError("Cannot pass this end of a pipe: a message is half received");
     }
     if (this.#receiver !== undefined) leaveIndex(this.#receiver.side);
-    const from = owned ? this.#domain.id : 0;
+    // It is this agent's also if it was given to it and not used so far.
+    const from = this.#owner() === this.#domain.id ? this.#domain.id : 0;
     const owner = Atomics.compareExchange(this.#words, OWNER + this.#end, from, child);
     if (owner !== from) {
       throw new TypeError(

@@ -66,10 +66,6 @@ const MAX_CHUNK = 2_048;
 /** Milliseconds of work that a process is sent ahead, so that it need not wait for the next task. */
 const AHEAD = 1;
 
-/** A function of the module that a pool runs. */
-// deno-lint-ignore no-explicit-any
-type AnyFunction = (...args: any[]) => unknown;
-
 /**
  * How a pool is made.
  *
@@ -91,7 +87,8 @@ export interface PoolOptions {
    */
   size?: number;
   /** An exported function, or its name, that each process calls once before its first task. */
-  initializer?: AnyFunction | string;
+  // deno-lint-ignore no-explicit-any
+  initializer?: ((...args: any[]) => unknown) | string;
   /** What the initializer is called with. */
   initializerArgs?: unknown[];
   /**
@@ -293,7 +290,8 @@ export class Pool implements AsyncDisposable {
    * await assertRejects(() => pool.run("cube", [3]), RemoteError);
    * ```
    */
-  async run<F extends AnyFunction>(
+  // deno-lint-ignore no-explicit-any
+  async run<F extends (...args: any[]) => unknown>(
     target: F | string,
     args?: Parameters<F>,
     options?: WaitOptions,
@@ -672,7 +670,9 @@ export class Pool implements AsyncDisposable {
       if (member === undefined) return;
       member.give(this.#waiting[this.#first++]!);
       // Not one by one, which would move all others each time.
-      if (this.#first === 1_024) this.#waiting = this.#takeWaiting();
+      if (this.#first > 1_024 && this.#first > this.#waiting.length / 2) {
+        this.#waiting = this.#takeWaiting();
+      }
     }
     this.#balance();
   }
@@ -688,7 +688,7 @@ export class Pool implements AsyncDisposable {
   #mostIdle(): Member | undefined {
     let best: Member | undefined;
     for (const member of this.#members) {
-      if (member.canTake && (best === undefined || member.load < best.load)) best = member;
+      if (member.room > 0 && (best === undefined || member.load < best.load)) best = member;
     }
     return best;
   }
@@ -696,13 +696,11 @@ export class Pool implements AsyncDisposable {
   /** Takes back from the busy what they have not begun, for those that have nothing to do. */
   #balance(): void {
     for (const idle of this.#members) {
-      if (idle.load > 0 || !idle.canTake) continue;
+      if (idle.load > 0) continue;
       for (const busy of this.#members) {
-        if (busy.load < 2) continue;
-        const job = busy.revokeLast();
-        if (job === undefined) continue;
-        idle.give(job);
-        break;
+        const jobs = idle.room > 0 ? busy.revokeHalf(idle.room) : [];
+        for (const job of jobs) idle.give(job);
+        if (jobs.length > 0) break;
       }
     }
   }
@@ -860,11 +858,11 @@ class Member {
     return this.#isClosed || this.#given >= this.#events.maxTasks;
   }
 
-  /** Whether another task would not make it fall behind. */
-  get canTake(): boolean {
-    if (!this.#isReady || this.#isRetired) return false;
+  /** How many tasks more would not make it fall behind. */
+  get room(): number {
+    if (!this.#isReady || this.#isClosed) return 0;
     const ahead = Math.min(Math.max(1, Math.ceil(AHEAD / this.#pace)), WINDOW / 2);
-    return this.#sent.size < ahead;
+    return Math.min(ahead - this.#sent.size, this.#events.maxTasks - this.#given);
   }
 
   give(job: Job): void {
@@ -921,10 +919,15 @@ class Member {
     return revoked;
   }
 
-  /** Takes back the job that was sent last, if it has not begun. */
-  revokeLast(): Job | undefined {
-    const job = this.#sent.get(this.#last);
-    return job !== undefined && this.#take(this.#last) ? job : undefined;
+  /** Takes back half of the jobs, those that were sent last, as far as it has not begun them. */
+  revokeHalf(max: number): Job[] {
+    const half = this.#sent.size >> 1;
+    if (half === 0) return [];
+    const jobs: Job[] = [];
+    for (const [number, job] of [...this.#sent].slice(-Math.min(half, max))) {
+      if (this.#take(number)) jobs.push(job);
+    }
+    return jobs;
   }
 
   /** Takes all its jobs, also those that run. */

@@ -9,6 +9,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { Worker } from "node:worker_threads";
+import { MAX_AGENTS } from "../_agent.ts";
 import { AbandonedError, ClosedError, RemoteError, TerminatedError } from "../errors.ts";
 import { SharedEvent } from "../event.ts";
 import { Lock } from "../lock.ts";
@@ -85,7 +86,7 @@ test("Pool.constructor() refuses bad options", () => {
   }
   assertThrows(() => make({ size: "2" as never }), TypeError, "size");
   assertThrows(() => new Pool("./x.ts"), TypeError, "absolute URL");
-  assertThrows(() => make({ initializer: () => {} }), TypeError, "initializer");
+  assertThrows(() => make({ initializer: targets.square.bind(null) }), TypeError, "bound");
   assertThrows(() => make({ initializer: 7 as never }), TypeError);
   assertThrows(() => make({ initializerArgs: 7 as never }), TypeError, "initializerArgs");
   assertThrows(() => make({ name: 7 as never }), TypeError, "name");
@@ -94,7 +95,9 @@ test("Pool.constructor() refuses bad options", () => {
 });
 
 test("Pool.constructor() refuses more processes than the program can have, and starts none", () => {
-  assertThrows(() => make({ size: 64 }), RangeError, "64 agents");
+  for (const size of [MAX_AGENTS, 1_000]) {
+    assertThrows(() => make({ size }), RangeError, `${MAX_AGENTS} agents`);
+  }
 });
 
 test("Pool.constructor() takes the number of cores as its size", async () => {
@@ -742,10 +745,18 @@ test("a process that dies rejects the task that it ran, and no other", async () 
   ]);
   const [first, died, second, after] = results;
   assertEquals(first, { status: "fulfilled", value: 1 });
-  assert(died.status === "rejected");
-  assertInstanceOf(died.reason, AbandonedError);
+
+  assertInstanceOf((died as PromiseRejectedResult).reason, AbandonedError);
   assertEquals(second, { status: "fulfilled", value: 4 });
   assert(after.status === "fulfilled" && after.value !== before);
+});
+
+test("whatever a process dies of is an AbandonedError of its task", async () => {
+  await using pool = make();
+  for (const target of ["exit", "closes", "rejectsBeside"]) {
+    await assertRejects(() => pool.run(target), AbandonedError, target);
+    assertEquals(await pool.run(targets.square, [2]), 4);
+  }
 });
 
 test("a process that dies in a chunk rejects map() with AbandonedError", async () => {
@@ -867,9 +878,20 @@ test("an initializer that is missing or ends the process breaks the pool, as doe
   await assertRejects(() => pool.run("square", [1]), RemoteError);
 });
 
-test("Pool.constructor() in a process that evaluates its module is an error", async () => {
-  await using process = new Process(MODULE, { target: "square", args: [2] }).start();
-  assertEquals(await process.result, 4);
+test("a module that starts a pool when a process evaluates it is an error that says so", async () => {
+  await using pool = new Pool(import.meta.resolve("./testdata/pool_unguarded.ts"), { size: 1 });
+  await assertRejects(() => pool.run("nothing"), RemoteError, "import.meta.main");
+});
+
+test("tasks behind a long one are done by whoever is idle", async () => {
+  await using pool = make({ size: 2 });
+  const { begun, gate } = gates();
+  await pool.map(targets.square, range(500), { chunkSize: 1 });
+  const long = pool.run(targets.gated, [begun, gate]);
+  const others = range(300).map((n) => pool.run(targets.square, [n]));
+  assertEquals(await Promise.all(others), range(300).map((n) => n * n));
+  gate.set();
+  await long;
 });
 
 test("a pool in a process that is terminated ends with it", async () => {
@@ -989,12 +1011,7 @@ test("Pool.pending counts items", async () => {
 });
 
 test("an idle pool keeps nothing alive", async () => {
-  const source = `
-    import { Pool } from ${JSON.stringify(import.meta.resolve("../pool.ts"))};
-    const pool = new Pool(${JSON.stringify(MODULE)}, { size: 2 });
-    if (await pool.run("square", [2]) !== 4) throw new Error("wrong");
-  `;
-  const worker = new Worker(new URL("data:text/javascript," + encodeURIComponent(source)));
+  const worker = new Worker(new URL("./testdata/pool_idle.ts", import.meta.url));
   const code = await new Promise((resolve) => worker.on("exit", resolve));
   assertEquals(code, 0);
 });

@@ -236,6 +236,19 @@ Deno.test("Process takes over the end of a pipe among its arguments", LIMIT, asy
 });
 
 Deno.test(
+  "Process passes on an end of a pipe that it was given and never used",
+  LIMIT,
+  async () => {
+    const [here, there] = pipe<string>();
+    await using process = make(targets.passOn, [there]).start();
+    await here.send("x");
+    assertEquals(await here.receive(), "X");
+    here.close();
+    await process.result;
+  },
+);
+
+Deno.test(
   "Process that never uses an end that it was given leaves the end to its peer",
   LIMIT,
   async () => {

@@ -29,6 +29,9 @@ import {
   until,
 } from "./_helpers.ts";
 
+/** The word of a queue that says how many items were put. */
+const PUTS = 64;
+
 // deno-lint-ignore no-explicit-any
 type Any = any;
 
@@ -847,6 +850,31 @@ Deno.test("getManyInto() refuses what is no typed array, and an empty one", asyn
 });
 
 // -- Larger than the storage -----------------------------------------------------------------------
+
+Deno.test("an item larger than the storage does not overtake what was put just before it", async () => {
+  // Both are put between two looks of one call: at its first look at the count of items, its second ...
+  for (let moment = 1; moment <= 6; moment++) {
+    const queue = new Queue<string>({ capacity: 64 });
+    const { memory } = queue.handle;
+    const { load } = Atomics;
+    let puts: Promise<void>[] = [];
+    let looks = 0;
+    Atomics.load = ((words: Int32Array, index: number) => {
+      const value = load(words, index);
+      if (words.buffer === memory && index === PUTS && ++looks === moment) {
+        Atomics.load = load;
+        puts = [queue.put("small"), queue.put("x".repeat(1_000))];
+      }
+      return value;
+    }) as typeof Atomics.load;
+    const found = queue.tryGet();
+    Atomics.load = load;
+    if (puts.length === 0) continue;
+    const first = found.state === "ok" ? found.value : await queue.get();
+    assertEquals([first, (await queue.get()).length], ["small", 1_000]);
+    await Promise.all(puts);
+  }
+});
 
 Deno.test("an item larger than the storage is delivered, in its place", async () => {
   for (const maxItems of [Infinity, 1]) {

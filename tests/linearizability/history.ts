@@ -107,6 +107,10 @@ export class Recorder {
 
 const add = Atomics.add;
 let left = Infinity;
+const death = Promise.withResolvers<void>();
+
+/** Resolves when this agent dies: what it waits for then never comes. */
+export const died: Promise<void> = death.promise;
 
 /**
  * Makes this agent die at its `step`th operation on shared memory from now: that one and all later ones
@@ -114,12 +118,21 @@ let left = Infinity;
  */
 export function dieAt(step: number): void {
   left = step;
+  // What timers and signals start dies as well, and nobody is told.
+  for (const type of ["error", "unhandledrejection"]) {
+    globalThis.addEventListener(type, (event) => {
+      if (isDead()) event.preventDefault();
+    });
+  }
   const atomics = Atomics as unknown as Record<string, (...args: unknown[]) => unknown>;
   for (const name of Object.getOwnPropertyNames(Atomics)) {
     const real = atomics[name]!;
     if (typeof real !== "function" || name === "pause" || name === "isLockFree") continue;
     atomics[name] = (...args) => {
-      if (--left <= 0) throw new Death();
+      if (--left <= 0) {
+        death.resolve();
+        throw new Death();
+      }
       return real(...args);
     };
   }

@@ -129,6 +129,12 @@ Deno.test("the clock may be late as often as allowed", () => {
   assertEquals(verdict(waits, "deadline", [], { late: 1 }).ends, 2);
 });
 
+Deno.test("a failure right after a report is one", () => {
+  passes(waits, "failure", [false], 1);
+  fails(waits, "failure", [true], "assertion");
+  fails(waits, "failure", [true], "assertion", { walks: 0, summaries: false });
+});
+
 Deno.test("a blocked agent runs none of its tasks", () => {
   passes(waits, "tasks", [false], 18);
   fails(waits, "tasks", [true], "deadlock");

@@ -720,6 +720,8 @@ export class Machine {
         op = run.resume(undefined);
       }
     } catch (thrown) {
+      // Perhaps right after a report.
+      op = undefined;
       failed = true;
       error = thrown;
     }

@@ -71,8 +71,8 @@ Deno.test("a queue takes and gives many at once, also in part", () => {
 
 Deno.test("a queue passes on items that are larger than its ring", () => {
   queue([[{ large: 1 }], [get]]);
-  queue([[{ large: 1 }, put(2)], [get, get]], { ordered: true });
-  queue([[{ large: 1, timeout: 5 }, put(2)], [get]], {}, LATE);
+  composedQueue([[{ large: 1 }, put(2)], [get, get]], { ordered: true });
+  composedQueue([[{ large: 1, timeout: 5 }, put(2)], [get]], {}, LATE);
   queue([[{ large: 1 }], [get, close]]);
 });
 
@@ -92,6 +92,7 @@ Deno.test("closing a queue ends its waiters and keeps its items", () => {
 
 Deno.test("a queue survives a death anywhere", () => {
   queue([[put(1)], [get]], { deaths: true }, { ...DEATH, eaten: true });
+  composedQueue([[{ large: 1 }], [get]], { deaths: true }, DEATH);
   queue([[{ run: [1, 2, 3] }], [{ upTo: 2 }, { upTo: 1 }]], { deaths: true }, DEATH);
   composedQueue([[put(1)], [{ get: true, timeout: 5 }]], { deaths: true }, {
     kills: 1,
@@ -106,10 +107,6 @@ Deno.test("room that the dead had freed is found by putters who wait for it", ()
 
 Deno.test("two putters and a getter", () => {
   composedQueue([[put(1)], [put(2)], [get, get]], { maxItems: 1 });
-});
-
-Deno.test("a putter and two getters", () => {
-  composedQueue([[put(1), put(2)], [get], [get]]);
 });
 
 Deno.test("a call that blocks and a promise of the same agent", () => {

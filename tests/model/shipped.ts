@@ -69,7 +69,7 @@ export function holds(
   args: unknown[],
   bounds: ExploreOptions = {},
 ): Result {
-  const result = explore(module.scenario(name, ...args), { walks: 100, ...bounds });
+  const result = explore(module.scenario(name, ...args), { walks: 50, ...bounds });
   assertEquals(result.violation, undefined, result.report);
   assert(result.complete, result.report);
   console.log(result.report);

@@ -18,15 +18,15 @@ const PLAN: Readonly<Record<string, readonly string[]>> = {
   "_latch.ts": ["model/spin_test.ts", "model/lock_test.ts", "lock_test.ts"],
   "_line.ts": [
     "model/spin_test.ts",
+    "model/lock_test.ts",
     "semaphore_test.ts",
     "lock_test.ts",
     "model/family_test.ts",
-    "model/lock_test.ts",
     "queue_test.ts",
     "model/queue_test.ts",
   ],
-  "_mutex.ts": ["model/spin_test.ts", "lock_test.ts", "model/lock_test.ts"],
-  "_channel.ts": ["pipe_test.ts", "model/pipe_test.ts"],
+  "_mutex.ts": ["model/spin_test.ts", "model/lock_test.ts", "lock_test.ts"],
+  "_channel.ts": ["model/pipe_test.ts", "pipe_test.ts"],
   "_wait.ts": [
     "_wait_test.ts",
     "model/lock_test.ts",

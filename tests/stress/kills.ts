@@ -126,7 +126,7 @@ class Round {
 
   async kill(child: Killable): Promise<void> {
     const grace = this.random() < 0.7 ? 0 : 40;
-    await this.within("terminate", child.process.terminate({ grace })).catch((e) => { console.log("DBG", child.fate, grace, child.process); throw e; });
+    await this.within("terminate", child.process.terminate({ grace }));
     await this.within("join", child.process.join());
     this.count(child);
   }

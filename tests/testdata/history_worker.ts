@@ -10,7 +10,7 @@ import { Connection } from "../../pipe.ts";
 import { Queue } from "../../queue.ts";
 import { Semaphore } from "../../semaphore.ts";
 import { randomOf } from "../_helpers.ts";
-import { type Call, dieAt, isDead, Recorder } from "../linearizability/history.ts";
+import { type Call, Death, dieAt, died, isDead, Recorder } from "../linearizability/history.ts";
 
 /** What a round is about. */
 export type Kind = "queue" | "pipe" | "lock" | "semaphore" | "event" | "barrier";
@@ -67,18 +67,22 @@ export async function play(batch: Batch, agent: number): Promise<Call[][]> {
         const made = next();
         if (made instanceof Promise) {
           made.catch(() => {});
-          if (script.open.push(made) > 2 || random() < 0.4) {
-            await Promise.all(script.open.splice(0));
-          }
+          if (script.open.push(made) > 2 || random() < 0.4) await settle(script);
         }
       }
-      await Promise.all(script.open.splice(0));
+      await settle(script);
     } catch (error) {
       if (!isDead()) throw error;
       return histories;
     }
   }
   return histories;
+}
+
+/** Waits for the open calls, unless this agent dies. */
+async function settle(script: Script): Promise<void> {
+  await Promise.race([Promise.all(script.open.splice(0)), died]);
+  if (isDead()) throw new Death();
 }
 
 function spin(times: number): void {

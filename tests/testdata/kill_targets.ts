@@ -69,6 +69,7 @@ class Fated {
 /** Runs another target as a child of its own. */
 export async function above(target: string, args: unknown[]): Promise<void> {
   await using child = new Process(import.meta.url, { target, args }).start();
+  child.result.catch(() => {});
   await child.join();
 }
 
@@ -109,10 +110,10 @@ export async function produce(
     if (form === 2 && !queue.tryPut({ by, number })) queue.putSync({ by, number });
     if (form === 3) {
       const first = number;
-      queue.putManySync(function* () {
+      // Fewer than there were if this agent was asked to end meanwhile.
+      number += queue.putManySync(function* () {
         for (let i = 0; i < count; i++) yield itemOf(fated, by, first + i);
-      }());
-      number += count - 1;
+      }()) - 1;
     }
     if (form === 4) {
       // Aborted and timed-out puts leave nothing behind.

@@ -186,3 +186,12 @@ export async function ownPool(begun: SharedValue<"i32">, gate: SharedEvent): Pro
 export function later(): Promise<string> {
   return new Promise((resolve) => setTimeout(() => resolve("later"), 1));
 }
+
+export function closes(): void {
+  self.close();
+}
+
+export async function rejectsBeside(): Promise<void> {
+  Promise.reject(new Error("beside"));
+  await new Promise(() => {});
+}

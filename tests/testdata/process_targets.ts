@@ -87,6 +87,11 @@ export function answer(connection: Connection<string, string>): void {
   for (const text of connection) connection.sendSync(text.toUpperCase());
 }
 
+export async function passOn(connection: Connection<string, string>): Promise<void> {
+  await using child = new Process(import.meta.url, { target: answer, args: [connection] }).start();
+  await child.result;
+}
+
 export function ignore(): void {}
 
 export function addTo(map: Map<string, SharedValue<"i32">[]>, n: number): void {

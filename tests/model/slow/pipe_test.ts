@@ -17,7 +17,7 @@ Deno.test("a long message that is given up half-way is never seen", () => {
 });
 
 Deno.test("a side survives the death of the other one in the midst of a long message", () => {
-  const sending = [{ bytes: [1, 40] }, { send: 2 }, { close: true }];
+  const sending = [{ bytes: [1, 24] }, { send: 2 }, { close: true }];
   holds(pipes, "pipe", [sending, [{ all: true }], { deaths: true }], DEATH);
 });
 

@@ -26,6 +26,10 @@ Deno.test("two putters and two getters", () => {
   queue([[put(1)], [put(2)], [get], [get]]);
 });
 
+Deno.test("a putter and two getters", () => {
+  queue([[put(1), put(2)], [get], [get]]);
+});
+
 Deno.test("three agents and the order of items", () => {
   queue([[put(1), put(2)], [put(3)], [get, get, get]], { ordered: true });
   queue([[put(1), put(2)], [get], [get]], { ordered: true });
@@ -62,10 +66,29 @@ Deno.test("one of three closes", () => {
 });
 
 Deno.test("one of three dies", () => {
-  for (const deaths of [0, 1]) queue([[put(1)], [get], [get]], { deaths }, DEATH);
+  queue([[put(1)], [get], [get]], { deaths: 1 }, DEATH);
   for (const deaths of [0, 2]) {
     queue([[put(1)], [put(2)], [get]], { deaths, maxItems: 1 }, DEATH);
   }
+});
+
+Deno.test("one of three dies around an item that is larger than the ring", () => {
+  // With two switches at the most, else it takes too long.
+  const bounds = { ...DEATH, preemptions: 2 };
+  queue([[{ large: 1 }], [get], [get]], { deaths: 1 }, bounds);
+  queue([[{ large: 1 }, put(2)], [get, get]], { deaths: true }, DEATH);
+});
+
+Deno.test("two of three die, the second one while it mends", () => {
+  const bounds = { ...DEATH, kills: 2, preemptions: 1 };
+  queue([[put(1)], [get], [get]], { deaths: true }, bounds);
+  queue([[{ large: 1 }], [get], [get]], { deaths: true }, { ...bounds, preemptions: 0 });
+  queue([[put(1), put(2)], [get], [get]], { deaths: true, size: 2 }, { ...bounds, preemptions: 0 });
+});
+
+Deno.test("a death and the end", () => {
+  queue([[put(1), close], [get, get]], { deaths: true }, DEATH);
+  queue([[put(1), put(2)], [get, close]], { deaths: true, maxItems: 1 }, DEATH);
 });
 
 Deno.test("promises of one agent, with a call that blocks and without", () => {
