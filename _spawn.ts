@@ -50,7 +50,7 @@ export interface Port {
 }
 
 interface NodeWorker {
-  on(event: "error", listener: (error: unknown) => void): void;
+  on(event: "error" | "exit", listener: (value: unknown) => void): void;
   terminate(): Promise<unknown>;
   unref(): void;
 }
@@ -303,6 +303,9 @@ export class Child {
 
 // -- The two kinds of workers ------------------------------------------------------------------
 
+/** Milliseconds after its real end within which a worker reports its exit. */
+const EXIT_DELAY = 200;
+
 interface Host {
   send(message: Stop | Beside): void;
   kill(): void;
@@ -352,8 +355,21 @@ function startNodeWorker(threads: Threads, seed: Seed, parent: number, events: E
     if ("adopt" in message) adopt(message, seed.id);
     else events.message(message);
   });
-  port1.on("close", events.end);
+  let hasExited = false;
   worker.on("error", events.crash);
+  worker.on("exit", () => {
+    hasExited = true;
+  });
+  port1.on("close", () => {
+    const hasSaidSo = Atomics.load(new Int32Array(seed.control), ENDED) === 1;
+    if (hasSaidSo || hasExited) return events.end();
+    // Of an end that the child said nothing of, the worker may: its error comes before its exit.
+    const timer = setTimeout(events.end, EXIT_DELAY);
+    worker.on("exit", () => {
+      clearTimeout(timer);
+      events.end();
+    });
+  });
   // What keeps the program alive is decided elsewhere.
   port1.unref();
   worker.unref();

@@ -44,7 +44,7 @@ export function targetIn(
   if (typeof target === "function") return target as (...args: unknown[]) => unknown;
   throw new TypeError(
     target === undefined
-      ? `Cannot run "${name}": the module ${module} does not export it`
+      ? `Cannot run "${name}": the module ${module} does not export it, and an inline function cannot travel`
       : `Cannot run "${name}": the module ${module} exports ${show(target)} under this name`,
   );
 }

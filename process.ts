@@ -213,8 +213,9 @@ let made = 0;
  *   and stops it by force where it does not react.
  * - The program waits for its processes, unless they are daemons. A process ends its own processes
  *   before it ends.
- * - The deadlock to know: a parent that blocks its thread on what only the process can deliver, after
- *   the process has died. Queues and locks notice that; an `Atomics.wait` of your own does not.
+ * - The deadlock to know: a parent that waits for what only the process can deliver, after the process
+ *   has failed. A pipe and a lock notice that; a queue, which is open for everybody, does not: wait for
+ *   `result` beside it, or use `select()` with both.
  *
  * @typeParam F The type of the target.
  * @example An error arrives

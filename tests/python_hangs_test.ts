@@ -91,9 +91,13 @@ Deno.test(
 
 Deno.test("Connection.recv() ends when the sender is killed inside a message", LIMIT, async () => {
   const [here, there] = pipe<Uint8Array>();
-  await using child = new Process(TARGETS, { target: targets.sendLarge, args: [there as never] })
-    .start();
-  assertEquals(await here.poll(), true);
+  const ready = new SharedEvent();
+  await using child = new Process(TARGETS, {
+    target: targets.sendLarge,
+    args: [there as never, ready],
+  }).start();
+  await ready.wait();
+  block(20);
   await child.terminate({ grace: 0 });
   await assertRejects(() => here.receive(SOON), ClosedError);
   assertThrows(() => here.receiveSync(SOON), ClosedError);

@@ -14,7 +14,8 @@ import type {
 } from "../../mod.ts";
 
 /** Sends the first part of a message that is far larger than the storage, and blocks in it. */
-export function sendLarge(connection: Connection<Uint8Array, never>): void {
+export function sendLarge(connection: Connection<Uint8Array, never>, ready: SharedEvent): void {
+  ready.set();
   connection.sendSync(new Uint8Array(10_000_000));
 }
 
