@@ -6,7 +6,7 @@
 import { type Domain, unpark } from "./_agent.ts";
 import { timeoutError } from "./_options.ts";
 import { waitAsync, type Waiter, waitSync } from "./_wait.ts";
-import { DeadlockError } from "./errors.ts";
+import { DeadlockError, TerminatedError } from "./errors.ts";
 
 /** Where calls wait. */
 export class Calls {
@@ -38,6 +38,13 @@ export class Calls {
     } finally {
       this.#isAdvancing = false;
     }
+  }
+
+  /** Whether a new call may go ahead now, those before it having proceeded as far as they can. */
+  isFree(): boolean {
+    if (this.waiting.length === 0) return true;
+    this.advance(undefined);
+    return this.waiting.length === 0;
   }
 
   /** Serves the calls that wait as promises, for their agent is about to block. */
@@ -73,10 +80,11 @@ export class Calls {
       if (this.#isAdvancing && timeout === Infinity && call.withdraw()) throw selfWait(action);
       const served = timeout > 0
         ? waitSync(this.domain, whileServing(call), timeout, name)
-        : !call.withdraw();
+        // What it was served meanwhile counts, be it an error.
+        : !call.withdraw() && call.isOver();
       if (!served && !call.isPartial) throw timeoutError(action, timeout);
     } catch (error) {
-      if (call.hasFailed || !call.isPartial) throw error;
+      if (mustThrow(call, error)) throw error;
     } finally {
       this.remove(call);
     }
@@ -96,10 +104,11 @@ export class Calls {
       crowded.add(this);
       const served = timeout > 0
         ? await waitAsync(this.domain, call, timeout, signal)
-        : !call.withdraw();
+        // What it was served meanwhile counts, be it an error.
+        : !call.withdraw() && call.isOver();
       if (!served && !call.isPartial) throw timeoutError(action, timeout);
     } catch (error) {
-      if (call.hasFailed || !call.isPartial) throw error;
+      if (mustThrow(call, error)) throw error;
     } finally {
       this.remove(call);
     }
@@ -149,6 +158,11 @@ function selfWait(action: string): DeadlockError {
   return new DeadlockError(
     `Cannot ${action}: the call is made by the input of another one, behind which it has to wait`,
   );
+}
+
+/** Whether the error counts although part of the call may have gone through. */
+function mustThrow(call: Call, error: unknown): boolean {
+  return call.hasFailed || !call.isPartial || error instanceof TerminatedError;
 }
 
 /** One call. */

@@ -20,6 +20,7 @@ import {
   POISONED,
   pollTake,
   recover,
+  REFUSED,
   spinTake,
   TAKEN,
   tryTake,
@@ -88,7 +89,7 @@ export class Exclusive {
   tryAcquire(recovering: boolean, bySync: boolean): Guard | undefined {
     // Calls of one agent are served in their order, so that this one may not pass those that wait.
     if (this.#waits.size > 0) return undefined;
-    const outcome = tryTake(this.mutex);
+    const outcome = tryTake(this.mutex, recovering);
     return outcome === BUSY ? undefined : this.#hold(outcome, recovering, bySync);
   }
 
@@ -98,7 +99,7 @@ export class Exclusive {
     if (timeout === Infinity) this.assertNoDeadlock();
     if (timeout === 0) throw timeoutError(`acquire ${this.kind}`, 0);
     if (this.#waits.size === 0) {
-      const outcome = spinTake(this.mutex);
+      const outcome = spinTake(this.mutex, recovering);
       if (outcome !== BUSY) return this.#hold(outcome, recovering, true);
     }
     const wait = new Wait(this, true, timeout === Infinity);
@@ -226,9 +227,9 @@ export class Exclusive {
   }
 
   #hold(outcome: number, recovering: boolean, bySync: boolean): Guard {
-    if (outcome === POISONED) {
+    if (outcome === REFUSED || outcome === POISONED) {
       if (!recovering) {
-        giveBack(this.mutex);
+        if (outcome === POISONED) giveBack(this.mutex);
         throw new AbandonedError(
           `Cannot acquire ${this.kind}: agent ${lastDead(this.mutex)} died while holding it`,
         );

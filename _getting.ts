@@ -74,7 +74,7 @@ export class Getting {
 
   /** The next item, `EMPTY` or `END`. */
   tryGet(): unknown {
-    if (this.calls.waiting.length > 0) return EMPTY;
+    if (!this.calls.isFree()) return EMPTY;
     const { store } = this;
     let number: unknown;
     enterGet(store);
@@ -321,6 +321,8 @@ export class ManyCall extends GetCall {
 
   protected take(place: number): boolean {
     if (!liftOne(this.getting, place)) return false;
+    // What else is there belongs to the calls of this agent behind it, if there are any.
+    if (this.getting.calls.waiting.length > 1) return true;
     while (lifted.count < this.#max && liftOne(this.getting, -1));
     return true;
   }
@@ -365,6 +367,8 @@ export class IntoCall extends GetCall {
       }
       useAssigned(store, assigned);
     }
+    // What else is there belongs to the calls of this agent behind it, if there are any.
+    if (this.count > 0 && this.getting.calls.waiting.length > 1) return true;
     while (this.count < this.#target.length && orphanOf(store) < 0 && gettable(store) > 0) {
       if (!this.#takeNext()) break;
     }

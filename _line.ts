@@ -193,7 +193,9 @@ export function nextUnused(line: Line, after: number): number {
   for (let place = nextPlace(after, own); place < end; place = nextPlace(place, own)) {
     if (
       Atomics.load(words, base + PLACE + place) < 0 &&
-      !isAlive(domain, words[at(line, OWNER, place)]!)
+      !isAlive(domain, words[at(line, OWNER, place)]!) &&
+      // Once more: it may have used it, and given the place back, between the two questions.
+      Atomics.load(words, base + PLACE + place) < 0
     ) return place;
   }
   return -1;

@@ -68,6 +68,8 @@ export const BUSY = 0;
 export const TAKEN = 1;
 /** This agent holds the lock now, and its last owner died. */
 export const POISONED = 2;
+/** Its last owner died, and the caller, who does not recover, does not get it. */
+export const REFUSED = 3;
 
 // What a waiting call may do when it looks, as another call of its agent may come before it.
 
@@ -92,16 +94,18 @@ export function mutexAt(domain: Domain, words: Int32Array, base: number): Mutex 
 }
 
 /** Takes the lock if it is free. Never waits. */
-export function tryTake(mutex: Mutex): number {
+export function tryTake(mutex: Mutex, recovers = true): number {
   const { words, base, domain } = mutex;
   if (Atomics.compareExchange(words, base + LOCK, 0, domain.id << 2) === 0) return TAKEN;
-  return tryTakeSlow(mutex);
+  return tryTakeSlow(mutex, recovers);
 }
 
-function tryTakeSlow(mutex: Mutex): number {
+function tryTakeSlow(mutex: Mutex, recovers: boolean): number {
   const { words, base, domain } = mutex;
   for (;;) {
     const word = Atomics.load(words, base + LOCK);
+    // Also while somebody has it who is about to give it back, or to recover it, at once.
+    if (!recovers && (word & POISON) !== 0) return REFUSED;
     if (word >> 2 === 0) {
       const mine = (domain.id << 2) | (word & FLAGS);
       if (Atomics.compareExchange(words, base + LOCK, word, mine) === word) return outcome(word);
@@ -172,10 +176,10 @@ export interface LockWait {
 }
 
 /** Spins for less time than going to sleep would take, and takes the lock if it becomes free. */
-export function spinTake(mutex: Mutex): number {
+export function spinTake(mutex: Mutex, recovers = true): number {
   for (let i = 0; i < spinLimit; i++) {
     if (lockWord(mutex) >> 2 === 0) {
-      const taken = tryTake(mutex);
+      const taken = tryTake(mutex, recovers);
       if (taken !== BUSY) return taken;
     }
     pause();

@@ -74,8 +74,10 @@ export class Putting {
 
   /** Puts the value if no call waits and there is room. */
   tryPut(value: unknown): boolean {
+    // First, as the calls that proceed use the same packet.
+    const isFree = this.calls.isFree();
     pack(packet, value);
-    if (this.calls.waiting.length > 0) return false;
+    if (!isFree || this.calls.waiting.length > 0) return false;
     const { store } = this;
     const words = packetWords(packet);
     enterPut(store);

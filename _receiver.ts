@@ -55,17 +55,17 @@ export class Receiver {
 
   /** The next message if no call waits and one is there, else `EMPTY`. */
   tryReceive(): unknown {
-    return this.calls.waiting.length === 0 ? this.take() : EMPTY;
+    return this.calls.isFree() ? this.take() : EMPTY;
   }
 
   /** The same for a message that must be bytes. */
   tryReceiveBytes(): Uint8Array | typeof EMPTY {
-    return this.calls.waiting.length === 0 ? this.takeBytes() : EMPTY;
+    return this.calls.isFree() ? this.takeBytes() : EMPTY;
   }
 
   /** The same for bytes that go into memory of the caller; their length. */
   tryReceiveBytesInto(target: Uint8Array): number | typeof EMPTY {
-    return this.calls.waiting.length === 0 ? this.takeBytesInto(target) : EMPTY;
+    return this.calls.isFree() ? this.takeBytesInto(target) : EMPTY;
   }
 
   /** Whether nothing more will come. */

@@ -48,6 +48,9 @@ export class Sender {
   readonly side: Side;
   readonly calls: Calls;
 
+  /** Whether this agent has closed the end, or given it away. */
+  #isOver = false;
+
   constructor(side: Side) {
     this.side = side;
     this.calls = new Calls(side.domain, () => wantRoom(side));
@@ -56,11 +59,15 @@ export class Sender {
   /** Sends the value if no call waits and there is room. Throws if nobody will receive it. */
   trySend(value: unknown): boolean {
     const { side } = this;
+    // First, as the calls that proceed use the same packet.
+    const isFree = this.calls.isFree();
     pack(packet, value);
-    const words = packetWords(packet);
-    if (this.calls.waiting.length > 0 || !isOrdinary(side, packet) || !hasRoom(side, words)) {
-      return false;
+    if (this.#isOver) {
+      throw new ClosedError("Cannot send: this end of the pipe was closed", { value });
     }
+    const words = packetWords(packet);
+    if (!isFree || this.calls.waiting.length > 0) return false;
+    if (!isOrdinary(side, packet) || !hasRoom(side, words)) return false;
     writePacket(side.ring, side.own, packet);
     if (!publish(side, words)) throw closedPeer(value);
     return true;
@@ -72,7 +79,7 @@ export class Sender {
     packBytes(packet, bytes);
     if (packet.length === 0) assertAttached(bytes);
     const words = packetWords(packet);
-    if (this.calls.waiting.length > 0 || !isOrdinary(side, packet) || !hasRoom(side, words)) {
+    if (!this.calls.isFree() || !isOrdinary(side, packet) || !hasRoom(side, words)) {
       return false;
     }
     writePacket(side.ring, side.own, packet);
@@ -107,6 +114,11 @@ export class Sender {
       : new RunCall(this, values as RunArray, type);
   }
 
+  /** Sends no more: also not what is being encoded, which may be what ends it. */
+  end(): void {
+    this.#isOver = true;
+  }
+
   /** Waits a little for room, as that is quicker than going to sleep. */
   spin(): void {
     if (this.calls.waiting.length === 0) {
@@ -115,6 +127,7 @@ export class Sender {
   }
 
   close(): void {
+    this.end();
     closeWriter(this.side);
   }
 }

@@ -16,7 +16,7 @@
 //
 // Control words of a child, in Int32 units: 0 OUTCOME | 1 ENDED.
 
-import { bury, type Domain, home, isAlive, requestStop } from "./_agent.ts";
+import { bury, type Domain, home, isAlive, livingAgents, parentOf, requestStop } from "./_agent.ts";
 import type { Parcel } from "./_parcel.ts";
 import { holdLoop, lookNow, releaseLoop } from "./_wait.ts";
 
@@ -38,6 +38,8 @@ export const TERMINATED = 4;
 
 /** Milliseconds after which a stop by force that has shown no effect is reported. */
 const OVERDUE = 2_000;
+/** Milliseconds in which an event loop hears what has happened while it was blocked. */
+const TURN = 50;
 const MAX_DELAY = 2 ** 31 - 1;
 
 /** What is used of a message port of `node:worker_threads`. */
@@ -262,13 +264,17 @@ export class Child {
   #kill(): void {
     // In the last steps of an end of its own there is nothing to stop.
     if (this.outcome === TERMINATED && this.isAlive) this.#host.kill();
-    this.#timer = setTimeout(() => {
+    const giveUp = () => {
       this.#overdue.reject(
         new DOMException(
           "Cannot terminate Process: its thread runs on, as this runtime has no way to stop it or it is inside a call of the runtime",
           "NotSupportedError",
         ),
       );
+    };
+    this.#timer = setTimeout(() => {
+      // A turn later: this agent may have been blocked, and the news of the end may be waiting.
+      this.#timer = setTimeout(giveUp, TURN);
     }, OVERDUE);
   }
 
@@ -442,6 +448,14 @@ function adopt({ adopt: id, parent, port }: Adoption, top: number): void {
 
 /** Asks those to end whose parent has ended without waiting for them. */
 function stopOrphans(parent: number): void {
+  // Only the root knows of all: one that has a slot and no port was never started, as its parent died
+  // while it was about to.
+  if (self.up === undefined) {
+    const domain = home();
+    for (const id of livingAgents(domain)) {
+      if (parentOf(domain, id) === parent && !wards.has(id)) bury(domain, id);
+    }
+  }
   for (const [id, ward] of wards) {
     if (ward.parent !== parent) continue;
     requestStop(home(), id);

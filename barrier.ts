@@ -187,7 +187,7 @@ export class Barrier {
     const { domain } = this.#arrivals;
     const isOver = timeout > 0
       ? await waitAsync(domain, arrival, timeout, signal)
-      : !arrival.withdraw();
+      : !arrival.withdraw() && arrival.poll();
     if (!isOver) throw timeoutError(ACTION, timeout);
     return arrival.index;
   }
@@ -219,7 +219,9 @@ export class Barrier {
     const arrival = this.#arrivals.add();
     if (arrival.poll()) return arrival.index;
     const { domain } = this.#arrivals;
-    const isOver = timeout > 0 ? waitSync(domain, arrival, timeout, "wait") : !arrival.withdraw();
+    const isOver = timeout > 0
+      ? waitSync(domain, arrival, timeout, "wait")
+      : !arrival.withdraw() && arrival.poll();
     if (!isOver) throw timeoutError(ACTION, timeout);
     return arrival.index;
   }

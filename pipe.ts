@@ -1128,6 +1128,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
       );
     }
     this.#owned = false;
+    this.#sender?.end();
     this.#sender = this.#receiver = undefined;
     return () => {
       Atomics.compareExchange(this.#words, OWNER + this.#end, child, from);

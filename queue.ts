@@ -722,7 +722,7 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
    * ```
    */
   get full(): boolean {
-    return this.#putting.calls.waiting.length > 0 || isFull(this.#store, SMALL);
+    return !this.#putting.calls.isFree() || isFull(this.#store, SMALL);
   }
 
   /**

@@ -414,3 +414,33 @@ Deno.test({
     }
   },
 });
+
+Deno.test("Barrier.waitSync() with no time left never passes a round that was reset meanwhile", () => {
+  const names = ["load", "store", "add", "sub", "and", "or", "exchange", "compareExchange"];
+  const atomics = Atomics as unknown as Record<string, (...args: unknown[]) => unknown>;
+  const real = new Map(names.map((name) => [name, atomics[name]!]));
+  const restore = () => real.forEach((operation, name) => atomics[name] = operation);
+  let resets = 0;
+  for (let step = 1; step < 60; step++) {
+    const barrier = new Barrier(2);
+    const words = new Int32Array(barrier.handle.memory);
+    let steps = 0;
+    for (const [name, operation] of real) {
+      atomics[name] = (...args) => {
+        // Another agent resets it before this step, while nobody is inside the latch.
+        if (++steps >= step && real.get("load")!(words, 4) === 0) {
+          restore();
+          resets++;
+          barrier.reset();
+        }
+        return operation(...args);
+      };
+    }
+    try {
+      assertThrows(() => barrier.waitSync({ timeout: 0 }), Error);
+    } finally {
+      restore();
+    }
+  }
+  assert(resets > 10);
+});

@@ -1619,8 +1619,8 @@ both(": an heir that died before it ran passes an abandonment on", async (lock) 
   assertEquals(takeOrLineUp(exclusiveOfGhost(lock, heir).mutex, { ticket: 0, place: -1 }), BUSY);
   age();
   bury(home(), holder.id);
-  // Whoever looks hands it to the heir, which has waited longest.
-  assertStrictEquals(lock.tryAcquire(), undefined);
+  // Whoever looks hands it to the heir, which has waited longest, and is told as well.
+  assertThrows(() => lock.tryAcquire(), AbandonedError);
   bury(home(), heir.id);
   await assertAbandoned(lock);
   lock.acquireSync({ recover: true }).release();

@@ -1976,3 +1976,15 @@ const NUMBER_KINDS = [
     ? [(globalThis as Any).Float16Array as typeof Float64Array]
     : []),
 ] as const as readonly (typeof Float64Array)[];
+
+Deno.test("a getter that closes the end while its message is encoded sends nothing", () => {
+  const [here, there] = pipe<unknown>();
+  const message = {
+    get trap() {
+      here.close();
+      return 1;
+    },
+  };
+  assertThrows(() => here.sendSync(message), ClosedError);
+  assertEquals(there.tryReceive(), { state: "closed" });
+});

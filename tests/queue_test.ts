@@ -1976,3 +1976,28 @@ const NUMBER_KINDS = [
     ? [(globalThis as Any).Float16Array as typeof Float64Array]
     : []),
 ] as const as readonly (typeof Float64Array)[];
+
+Deno.test("try forms see what is left behind this agent's own pending calls", async () => {
+  const queue = new Queue<number>();
+  const first = queue.get();
+  queue.putSync(1);
+  queue.putSync(2);
+  assertEquals(queue.tryGet(), { state: "ok", value: 2 });
+  assertEquals(await first, 1);
+  const full = new Queue<number>({ maxItems: 2 });
+  full.putManySync([1, 2]);
+  const third = full.put(3);
+  full.getSync();
+  full.getSync();
+  assertEquals([full.full, full.tryPut(4)], [false, true]);
+  await third;
+  assertEquals(full.getManySync(10), [3, 4]);
+});
+
+Deno.test("getMany() leaves to the calls behind it what is theirs", async () => {
+  const queue = new Queue<number>();
+  const many = queue.getMany(2);
+  const one = queue.get();
+  for (const item of [1, 2, 3]) queue.putSync(item);
+  assertEquals([await many, await one, queue.getSync()], [[1], 2, 3]);
+});

@@ -25,7 +25,7 @@ const PLAN: Readonly<Record<string, readonly string[]>> = {
     "queue_test.ts",
     "model/queue_test.ts",
   ],
-  "_mutex.ts": ["model/spin_test.ts", "model/lock_test.ts", "lock_test.ts"],
+  "_mutex.ts": ["model/spin_test.ts", "model/lock_test.ts", "lock_test.ts", "condition_test.ts"],
   "_channel.ts": ["model/pipe_test.ts", "pipe_test.ts"],
   "_wait.ts": [
     "_wait_test.ts",
