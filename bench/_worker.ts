@@ -10,18 +10,6 @@ import { Connection, Lock, Queue, RLock, SharedValue } from "@sabre/ipc";
 // deno-lint-ignore no-explicit-any
 type Input = any;
 
-/** One small nested object: 88 bytes as JSON. */
-export const OBJECT = {
-  id: 1234,
-  name: "sample",
-  pos: { x: 1.5, y: 2.5, z: -0.5 },
-  tags: ["a", "b", "c"],
-  ok: true,
-  n: 17,
-};
-
-export const TEXT = "the quick brown fox jumps over the lazy dog, and then once more.";
-
 const jobs: Record<string, (input: Input) => void | Promise<void>> = {
   pipeInts({ handle, count }) {
     const connection = Connection.from<number>(handle);

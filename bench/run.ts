@@ -6,8 +6,10 @@
  * `deno task bench [--quick] [--only=text]`
  */
 
-import { Lock, pipe, Process, Queue, SharedValue } from "@sabre/ipc";
-import { OBJECT, TEXT } from "./_worker.ts";
+import { Lock, pipe, Pool, Process, Queue, SharedValue } from "@sabre/ipc";
+import * as Comlink from "npm:comlink@4.4.2";
+import { Piscina } from "npm:piscina@5.3.2";
+import { OBJECT, TEXT } from "./_values.ts";
 import { measure, print, quiet, type Result, type Table, timed } from "./_harness.ts";
 
 const isQuick = Deno.args.includes("--quick");
@@ -96,6 +98,20 @@ function queueLine(name: string, job: Job, count: number, isRight: (value: unkno
     },
   };
 }
+
+const numbers = Array.from({ length: Math.ceil(200_000 * scale) }, (_, i) => i);
+const pool = new Pool(import.meta.resolve("../examples/squares.ts"), { size: 2 });
+const linked = new Worker(import.meta.resolve("./_comlink.ts"), { type: "module" });
+await new Promise<void>((resolve) => {
+  linked.addEventListener("message", () => resolve(), { once: true });
+});
+// Comlink's types do not know Deno's worker.
+const remote = Comlink.wrap<{ square(x: number): number }>(linked as unknown as Comlink.Endpoint);
+const piscina = new Piscina({
+  filename: new URL("./_piscina.mjs", import.meta.url).href,
+  minThreads: 2,
+  maxThreads: 2,
+});
 
 const isObject = (value: unknown) => (value as typeof OBJECT).pos.z === -0.5;
 const isText = (value: unknown) => value === TEXT;
@@ -281,6 +297,71 @@ const tables: Table[] = [
     ],
   },
   {
+    name: "pool of two, one call at a time",
+    unit: "us",
+    lines: [
+      {
+        name: "Pool.run",
+        run() {
+          const count = Math.ceil(5_000 * scale);
+          return timed(count, async () => {
+            for (let i = 0; i < count; i++) check(await pool.run("square", [i]) === i * i);
+          });
+        },
+      },
+      {
+        name: "comlink 4.4.2",
+        run() {
+          const count = Math.ceil(5_000 * scale);
+          return timed(count, async () => {
+            for (let i = 0; i < count; i++) check(await remote.square(i) === i * i);
+          });
+        },
+      },
+      {
+        name: "piscina 5.3.2",
+        run() {
+          const count = Math.ceil(5_000 * scale);
+          return timed(count, async () => {
+            for (let i = 0; i < count; i++) check(await piscina.run(i) === i * i);
+          });
+        },
+      },
+    ],
+  },
+  {
+    name: "pool of two, items squared",
+    unit: "per second",
+    lines: [
+      {
+        name: "Pool.map",
+        run() {
+          return timed(numbers.length, async () => {
+            check((await pool.map<number, number>("square", numbers))[7] === 49);
+          });
+        },
+      },
+      {
+        name: "Pool.map, chunkSize 1",
+        run() {
+          return timed(numbers.length, async () => {
+            const options = { chunkSize: 1 };
+            check((await pool.map<number, number>("square", numbers, options))[7] === 49);
+          });
+        },
+      },
+      {
+        name: "piscina 5.3.2, a promise for each",
+        run() {
+          const some = numbers.slice(0, Math.ceil(20_000 * scale));
+          return timed(some.length, async () => {
+            check((await Promise.all(some.map((n) => piscina.run(n))))[7] === 49);
+          });
+        },
+      },
+    ],
+  },
+  {
     name: "start of a process, and its end",
     unit: "ms",
     lines: [
@@ -326,6 +407,9 @@ for (const table of tables) {
   all.push(...results);
 }
 worker.terminate();
+linked.terminate();
+await pool.terminate();
+await piscina.destroy();
 if (!isQuick && only === "") {
   const cpu = Deno.readTextFileSync("/proc/cpuinfo").match(/model name\s*: (.*)/)?.[1] ?? "unknown";
   const machine = { deno: Deno.version.deno, target: Deno.build.target, cpu };
