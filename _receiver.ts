@@ -20,6 +20,8 @@ import {
   FIRST,
   FLOAT,
   INT,
+  INT_HEADER,
+  INT_WORDS,
   LAST_BYTES,
   LAST_VALUE,
   lengthIn,
@@ -55,7 +57,15 @@ export class Receiver {
 
   /** The next message if no call waits and one is there, else `EMPTY`. */
   tryReceive(): unknown {
-    return this.calls.isFree() ? this.take() : EMPTY;
+    if (!this.calls.isFree()) return EMPTY;
+    const { side } = this;
+    // The shortest way for the most frequent message. All else comes to the same.
+    if (!this.isHalfway && hasRecord(side) && readWord(side.ring, side.own) === INT_HEADER) {
+      const value = readWord(side.ring, side.own + 1);
+      release(side, INT_WORDS);
+      return value;
+    }
+    return this.take();
   }
 
   /** The same for a message that must be bytes. */

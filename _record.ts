@@ -101,7 +101,7 @@ export function pack(packet: Packet, value: unknown): void {
   if (typeof value === "number") {
     packet.bytes = NO_BYTES;
     packet.words = undefined;
-    if ((value | 0) === value && (value !== 0 || 1 / value > 0)) {
+    if (isInt(value)) {
       packet.type = INT;
       packet.length = 4;
       packet.low = value;
@@ -143,6 +143,22 @@ export function keep(packet: Packet): Packet {
 /** How many words the packet's record takes. */
 export function packetWords(packet: Packet): number {
   return 1 + wordsFor(packet.length);
+}
+
+/** The header of every record of an INT. */
+export const INT_HEADER = (4 << TYPE_BITS) | INT;
+/** Words of such a record. */
+export const INT_WORDS = 2;
+
+/** Whether the number goes as an INT: it fits in 32 bits, and is not -0. */
+export function isInt(value: number): boolean {
+  return (value | 0) === value && (value !== 0 || 1 / value > 0);
+}
+
+/** Writes the record of an INT at a position that has room for it. */
+export function writeInt(ring: Ring, position: number, value: number): void {
+  writeWord(ring, position, INT_HEADER);
+  writeWord(ring, position + 1, value);
 }
 
 /** Writes the packet's record at a position that has room for it. */

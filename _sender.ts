@@ -17,6 +17,8 @@ import {
   BYTES,
   elementSize,
   FIRST,
+  INT_WORDS,
+  isInt,
   isPlainArray,
   keep,
   LAST_BYTES,
@@ -30,6 +32,7 @@ import {
   PIECE,
   type RunArray,
   runType,
+  writeInt,
   writePacket,
   writePiece,
   writeRun,
@@ -59,6 +62,15 @@ export class Sender {
   /** Sends the value if no call waits and there is room. Throws if nobody will receive it. */
   trySend(value: unknown): boolean {
     const { side } = this;
+    // The shortest way for the most frequent message. All else comes to the same.
+    if (
+      typeof value === "number" && isInt(value) && this.calls.waiting.length === 0 &&
+      hasRoom(side, INT_WORDS)
+    ) {
+      writeInt(side.ring, side.own, value);
+      if (!publish(side, INT_WORDS)) throw closedPeer(value);
+      return true;
+    }
     // First, as the calls that proceed use the same packet.
     const isFree = this.calls.isFree();
     pack(packet, value);
