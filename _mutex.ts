@@ -300,7 +300,10 @@ function mend(mutex: Mutex): void {
   // The places first: an heir that has cleared its place has written LOCK before.
   if (!isHandedOver(line)) {
     const owner = Atomics.load(words, base + LOCK) >> 2;
-    if (owner !== 0 && !isAlive(domain, owner)) {
+    // Once more: it may have given the lock back, and died, between the two questions.
+    if (
+      owner !== 0 && !isAlive(domain, owner) && Atomics.load(words, base + LOCK) >> 2 === owner
+    ) {
       Atomics.store(words, base + DIED, pidOf(owner));
       passOn(mutex, POISON);
     }

@@ -1696,3 +1696,37 @@ for (
     },
   });
 }
+
+both(
+  ": one that gave it back and died while others looked after the dead has not abandoned it",
+  (lock) => {
+    const holder = ghost();
+    const guard = exclusiveOfGhost(lock, holder).tryAcquire(false, true)!;
+    bury(home(), ghost().id);
+    const words = new Int32Array(lock.handle.memory);
+    const { load } = Atomics;
+    const atomics = Atomics as unknown as { load: (...args: unknown[]) => unknown };
+    const real = load as unknown as (...args: unknown[]) => unknown;
+    let isDone = false;
+    // Under the latch, right after the owner was read.
+    atomics.load = (view, index) => {
+      const value = real(view, index);
+      if (
+        !isDone && index === 32 && (view as Int32Array).length === words.length && words[4] !== 0
+      ) {
+        isDone = true;
+        guard.release();
+        bury(home(), holder.id);
+      }
+      return value;
+    };
+    try {
+      lock.tryAcquire()?.release();
+    } finally {
+      atomics.load = real;
+    }
+    assertEquals([isDone, lock.locked], [true, false]);
+    using mine = lock.acquireSync();
+    assertFalse(mine.abandoned);
+  },
+);

@@ -18,6 +18,8 @@ interface Items {
   readonly held: number;
   /** The side that puts, or all, has closed. */
   readonly closed: boolean;
+  /** What was assigned to an agent that died: it may come back. */
+  readonly due: readonly number[];
   /** The side that gets has closed. */
   readonly gone: boolean;
 }
@@ -61,6 +63,16 @@ export function queueOf({ maxItems = Infinity, isSmall = false }: QueueBounds = 
   // It may have been served, and then found that the queue was closed.
   const refuse = (state: Items, step: number): Items[] =>
     step === 0 ? [state, ...reserve(state)] : only(state, state.closed || state.gone);
+  // What an agent was assigned and had not copied when it died is there again, before all else.
+  const assign = (state: Items): Items[] =>
+    take(state, undefined).map((after) => hold({ ...after, due: state.items.slice(0, 1) }));
+  // Or it had, with some more of what was there if it wanted many.
+  const endOf = (state: Items, max = 1): Items[] => {
+    const after = { ...state, due: [], held: state.held - 1 };
+    const ends: Items[] = [{ ...after, items: [...state.due, ...state.items] }];
+    for (let more = 0; more < max; more++) ends.push({ ...after, items: state.items.slice(more) });
+    return ends;
+  };
   const hold = (state: Items): Items => ({ ...state, held: state.held + 1 });
   const isTight = (state: Items): boolean => isSmall && used(state) + state.held > 0;
   const only = (state: Items, condition: boolean): Items[] => condition ? [state] : [];
@@ -82,7 +94,7 @@ export function queueOf({ maxItems = Infinity, isSmall = false }: QueueBounds = 
         return call.result === CLOSED ? 1 : 2;
       case "getMany":
         if (call.result === CLOSED) return 1;
-        return 1 + (isPending ? call.arg as number : (call.result as number[]).length);
+        return isPending ? 2 : 1 + (call.result as number[]).length;
       default:
         return 1;
     }
@@ -91,11 +103,11 @@ export function queueOf({ maxItems = Infinity, isSmall = false }: QueueBounds = 
 
   return {
     name: `a queue of ${maxItems}${isSmall ? ", small" : ""}`,
-    initial: { items: [], reserved: 0, held: 0, closed: false, gone: false },
-    key: ({ items, reserved, held, closed, gone }) =>
-      `${items}${reserved > 0 ? ` +${reserved}` : ""}${held > 0 ? ` -${held}` : ""}${
-        closed ? " closed" : ""
-      }${gone ? " gone" : ""}`,
+    initial: { items: [], due: [], reserved: 0, held: 0, closed: false, gone: false },
+    key: ({ items, due, reserved, held, closed, gone }) =>
+      `${items}${due.length > 0 ? ` (${due})` : ""}${reserved > 0 ? ` +${reserved}` : ""}${
+        held > 0 ? ` -${held}` : ""
+      }${closed ? " closed" : ""}${gone ? " gone" : ""}`,
     steps,
     // Calls of one agent take effect in their order.
     mayOvertake(earlier, done, call, step) {
@@ -124,13 +136,14 @@ export function queueOf({ maxItems = Infinity, isSmall = false }: QueueBounds = 
           return only(state, call.behind || used(state) >= maxItems || isTight(state));
         case "get":
           if (result === CLOSED) return only(state, isOver(state));
-          if (step === 1) return [{ ...state, held: state.held - 1 }];
-          return take(state, result).map(hold);
+          if (step === 1) return isPending ? endOf(state) : [{ ...state, held: state.held - 1 }];
+          return isPending ? assign(state) : take(state, result).map(hold);
         case "getMany": {
           if (result === CLOSED) return only(state, isOver(state));
-          const count = isPending ? arg as number : (result as number[]).length;
+          if (isPending) return step === 0 ? assign(state) : endOf(state, arg as number);
+          const count = (result as number[]).length;
           if (step === count) return [{ ...state, held: state.held - 1 }];
-          const after = take(state, isPending ? undefined : (result as number[])[step]);
+          const after = take(state, (result as number[])[step]);
           return step === 0 ? after.map(hold) : after;
         }
         case "tryGet":
