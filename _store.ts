@@ -76,9 +76,9 @@ const JOINERS = 9; // a bit for each agent's slot that joins. By its agent alone
 const PUT_LATCH = 32;
 const TAIL = 33; // [2] where the next record goes. Under PUT_LATCH, as all to GETS below is under its latch
 const PUT_SEEN = 35; // the count of deaths up to which the put side is in order
-const RESERVED = 36; // words set aside for putters that were served; TURN for an oversize one. Read by anyone
-const RESERVED_ITEMS = 37; // items set aside for them. Read by anyone
-const OFFERING = 38; // 1 from an offer until the put side has seen that it was taken. Read by anyone
+const RESERVED = 36; // words set aside for putters that were served; TURN for an oversize one
+const RESERVED_ITEMS = 37; // items set aside for them
+const OFFERING = 38; // 1 from an offer until the put side has seen that it was taken
 const PUTS = 64; // commit word of the put side. Stored under PUT_LATCH, read by anyone
 
 const GET_LATCH = 96;
@@ -193,21 +193,12 @@ export function isClosed(store: Store): boolean {
   return Atomics.load(store.words, CLOSED) !== 0;
 }
 
-/** Whether a record of `need` words could not be put now. */
+/** Whether a record of `need` words could not be put now: asked as one who puts it would. */
 export function isFull(store: Store, need: number): boolean {
-  const { words, ring } = store;
-  if (waiting(store.puts) > 0) return true;
-  if (Atomics.load(words, OFFERING) !== 0 && Atomics.load(words, OFFER) !== NONE) return true;
-  const { maxItems } = limitsOf(words);
-  if (maxItems > 0 && sizeOf(store) + Atomics.load(words, RESERVED_ITEMS) >= maxItems) return true;
-  // Not under the latch: the tail that belongs to the commit word that was read before and after.
-  for (;;) {
-    const head = Atomics.load(words, HEAD);
-    const puts = Atomics.load(words, PUTS);
-    const used = (Atomics.load(words, TAIL + (puts & 1)) - head) | 0;
-    const reserved = Atomics.load(words, RESERVED);
-    if (Atomics.load(words, PUTS) === puts) return used + reserved + need > ring.mask + 1;
-  }
+  enterPut(store);
+  const isFull = !canPut(store, need);
+  exitPut(store);
+  return isFull;
 }
 
 /** Says that one item that was taken is done. `false`: more were done than taken. */
