@@ -6,10 +6,13 @@
 //
 // Word layout of a domain, in Int32 units.
 //
-//   0 MAGIC | 1 VERSION | 2..5 UUID | 6 SEQUENCE | 7 DEATHS | 8 TOP | 9 SERIAL
-//   64 + 64 * slot: STATE | PARK | PARKED | STOP | PARENT | NAME_LENGTH | NAME ...
+//   0 MAGIC | 1 VERSION | 2..5 UUID | 6 SEQUENCE | 7 DEATHS | 8 TOP | 9 SERIAL | 10 SIGNED |
+//   11 WARDEN
+//   64 + 64 * slot: STATE | PARK | PARKED | STOP | PARENT | NAME_LENGTH | BRANCH | SIGN | 8 words for
+//     the wait | NAME ...
 
-import { wakeAll } from "./_park.ts";
+import { parkAsync, wakeAll } from "./_park.ts";
+import { threadKind } from "./_threads.ts";
 
 /** What the first word of every memory of this package says: "SABR". */
 export const MAGIC = 0x53414252;
@@ -21,6 +24,8 @@ const SEQUENCE = 6; // counts the agents that ever joined
 const DEATHS = 7; // counts the agents that ended
 const TOP = 8; // one more than the highest slot ever used; never goes back
 const SERIAL = 9; // counts the primitives made in this domain
+const SIGNED = 10; // counts the agents that have given a SIGN; its watchers sleep on it
+const WARDEN = 11; // number of the thread that watches the domain, 0: none yet, -1: none ever
 
 const STATE = 0; // id of the agent that lives here, 0: free. Claimed by CAS
 const PARK = 1; // raised before every wake-up of this agent; what it sleeps on
@@ -28,7 +33,10 @@ const PARKED = 2; // 1 while the agent sleeps or has a ticket: only then a notif
 const STOP = 3; // id of the agent that is asked to end: a later tenant of the slot is not meant
 const PARENT = 4; // id of the agent that started this one, 0: none. Written before STATE's owner runs
 const NAME_LENGTH = 5; // bytes
-const NAME = 6; // UTF-8, cut to what fits
+const BRANCH = 6; // id of the child of the root that this agent descends from, or is. Written with PARENT
+const SIGN = 7; // how its end shows to those that did not start it. Written by itself, once, before SIGNED
+const WAIT = 8; // what it waits for: see `_report.ts`. The first is only ever raised; odd: it is blocked
+const NAME = 16; // UTF-8, cut to what fits
 
 const HEADER_WORDS = 64;
 const SLOT_WORDS = 64; // 256 bytes: no two agents share a cache line, nor its neighbour
@@ -81,6 +89,18 @@ export function nextSerial(domain: Domain): number {
   return Atomics.add(domain.words, SERIAL, 1) + 1;
 }
 
+/** Index of the 8 words in which the agent of the slot says what it waits for. */
+export function waitWords(slot: number): number {
+  return HEADER_WORDS + slot * SLOT_WORDS + WAIT;
+}
+
+/** The id of the agent that lives in the slot, 0 if none does. */
+export function tenantOf(domain: Domain, slot: number): number {
+  const id = Atomics.load(domain.words, HEADER_WORDS + slot * SLOT_WORDS + STATE);
+  // Negative: its agent is not complete yet.
+  return id > 0 ? id : 0;
+}
+
 /** Makes the agent look at its waits again. It need not sleep, nor be alive. */
 export function unpark(domain: Domain, id: number): void {
   const index = parkIndex(id);
@@ -114,6 +134,11 @@ export function stopRequested(domain: Domain): boolean {
 
 function hasStop({ words, park, id }: Domain): boolean {
   return Atomics.load(words, park + STOP - PARK) === id;
+}
+
+/** Whether another agent was asked to end, as far as this domain knows. */
+export function isAskedToEnd(domain: Domain, id: number): boolean {
+  return Atomics.load(domain.words, parkIndex(id) + STOP - PARK) === id;
 }
 
 /** Asks the agent to end: every call of its that waits, or would, ends with `TerminatedError`. */
@@ -160,6 +185,18 @@ export function parentOf(domain: Domain, id: number): number {
   return Atomics.load(domain.words, HEADER_WORDS + slotOf(id) * SLOT_WORDS + PARENT);
 }
 
+/** Whether an agent that descends from a child of the root, other than itself, has not ended. */
+export function hasDescendants(domain: Domain, child: number): boolean {
+  for (const id of livingAgents(domain)) {
+    if (id !== child && branchOf(domain, id) === child) return true;
+  }
+  return false;
+}
+
+function branchOf({ words }: Domain, id: number): number {
+  return Atomics.load(words, HEADER_WORDS + slotOf(id) * SLOT_WORDS + BRANCH);
+}
+
 /** The ids of all agents that have not ended. */
 export function livingAgents(domain: Domain): number[] {
   const ids: number[] = [];
@@ -189,6 +226,11 @@ export function claimSlot(
     const id = (sequence << SLOT_BITS) | slot;
     Atomics.store(words, base + PARKED, 0);
     Atomics.store(words, base + PARENT, parent);
+    Atomics.store(words, base + BRANCH, parent === 0 ? 0 : branchBelow(words, parent, id));
+    Atomics.store(words, base + SIGN, NO_SIGN);
+    // Another number than the last tenant's, and even: this one is not blocked, and waits for nothing.
+    Atomics.store(words, base + WAIT, (Atomics.load(words, base + WAIT) | 1) + 1);
+    Atomics.store(words, base + WAIT + 1, 0);
     writeName(words, base, name);
     let top = Atomics.load(words, TOP);
     while (top <= slot) {
@@ -201,6 +243,12 @@ export function claimSlot(
   throw new RangeError(
     `Cannot add an agent: a program can have ${MAX_AGENTS} at a time, and all slots are taken`,
   );
+}
+
+/** The branch of a child of the agent `parent`, which lives: it is this agent. */
+function branchBelow(words: Int32Array, parent: number, id: number): number {
+  const branch = Atomics.load(words, HEADER_WORDS + slotOf(parent) * SLOT_WORDS + BRANCH);
+  return branch === 0 ? id : branch;
 }
 
 function writeName(words: Int32Array<SharedArrayBuffer>, base: number, name: string): void {
@@ -220,6 +268,64 @@ function stateIndex(id: number): number {
 
 function parkIndex(id: number): number {
   return HEADER_WORDS + slotOf(id) * SLOT_WORDS + PARK;
+}
+
+// -- How the end of an agent shows ---------------------------------------------------------------
+
+/** Whoever started the agent watches it, or it cannot end before the program does. */
+export const NO_SIGN = 0;
+/** It holds the Web Lock {@linkcode lockName} until nothing of it can run any more. */
+export const LOCK_IS_PROOF = 1;
+/** It holds that lock, which becomes free a moment before the last of it has run. */
+export const LOCK_IS_HINT = 2;
+
+/** Publishes how the end of this agent shows, which it must already do. */
+export function giveSign(domain: Domain, sign: number): void {
+  Atomics.store(domain.words, domain.park - PARK + SIGN, sign);
+  Atomics.add(domain.words, SIGNED, 1);
+  wakeAll(domain.words, SIGNED);
+  // The one that made the domain may be blocked, and is the one to see to it.
+  unparkSlot(domain, 0);
+}
+
+/** How the end of the agent shows: one of the above. */
+export function signOf(domain: Domain, id: number): number {
+  return Atomics.load(domain.words, HEADER_WORDS + slotOf(id) * SLOT_WORDS + SIGN);
+}
+
+/** How many agents have given a sign so far. */
+export function countSigned(domain: Domain): number {
+  return Atomics.load(domain.words, SIGNED);
+}
+
+/** Resolves when more than `seen` agents have given a sign; `undefined` if they already have. */
+export function untilSigned(domain: Domain, seen: number): Promise<unknown> | undefined {
+  return parkAsync(domain.words, SIGNED, seen);
+}
+
+/** The thread of the domain's warden; 0: there is none yet, negative: there will be none. */
+export function wardenOf(domain: Domain): number {
+  return Atomics.load(domain.words, WARDEN);
+}
+
+/**
+ * Says which thread is the domain's warden, or that there will be none. `isLasting`: it ends with the
+ * program, so that it is preferred to one that may end earlier.
+ */
+export function appointWarden({ words }: Domain, thread: number, isLasting: boolean): void {
+  if (isLasting) Atomics.store(words, WARDEN, thread);
+  else Atomics.compareExchange(words, WARDEN, 0, thread);
+  wakeAll(words, WARDEN);
+}
+
+/** Resolves when there is a warden; `undefined` if there is one already. */
+export function untilWarden(domain: Domain): Promise<unknown> | undefined {
+  return parkAsync(domain.words, WARDEN, 0);
+}
+
+/** The name of the Web Lock that the agent holds, if it holds one. */
+export function lockName(domain: Domain, id: number): string {
+  return `sabre ${uuidOf(domain.words)}${id}`;
 }
 
 // -- The domains of this agent -----------------------------------------------------------------
@@ -243,6 +349,20 @@ export function join(memory: SharedArrayBuffer): Domain {
 export function settle(memory: SharedArrayBuffer, id: number): Domain {
   return enter(checkMemory(memory), id);
 }
+
+/** A view of the domain for a thread that is not one of its agents. */
+export function observe(memory: SharedArrayBuffer): Domain {
+  const words = checkMemory(memory);
+  const uuid = uuidOf(words);
+  let domain = observed.get(uuid);
+  if (domain === undefined) {
+    domain = { memory, words, id: 0, park: parkIndex(0), wakes: [] };
+    observed.set(uuid, domain);
+  }
+  return domain;
+}
+
+const observed = new Map<string, Domain>();
 
 /** The domains that this agent is in: more than one only if it made primitives before it was sent any. */
 export function joinedDomains(): readonly Domain[] {
@@ -287,7 +407,5 @@ function uuidOf(words: Int32Array<SharedArrayBuffer>): string {
 
 function defaultName(): string {
   // Main or a worker that the user started: workers of ours are named by who starts them.
-  const isWorker = "WorkerGlobalScope" in globalThis &&
-    typeof (globalThis as { postMessage?: unknown }).postMessage === "function";
-  return isWorker ? "Worker" : "Main";
+  return threadKind() === "main" ? "Main" : "Worker";
 }

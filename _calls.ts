@@ -5,6 +5,7 @@
 
 import { type Domain, unpark } from "./_agent.ts";
 import { timeoutError } from "./_options.ts";
+import type { What } from "./_report.ts";
 import { waitAsync, type Waiter, waitSync } from "./_wait.ts";
 import { DeadlockError, TerminatedError } from "./errors.ts";
 
@@ -15,6 +16,8 @@ export class Calls {
   readonly announce: () => void;
   /** The calls that wait; a new one may go ahead only if there is none. */
   readonly waiting: Call[] = [];
+  /** What they wait for. */
+  what: What | undefined;
   #isAdvancing = false;
 
   constructor(domain: Domain, announce: () => void) {
@@ -147,6 +150,7 @@ export function whileServing(waiter: Waiter): Waiter {
       return waiter.poll();
     },
     withdraw: () => waiter.withdraw(),
+    what: waiter.what,
   };
 }
 
@@ -186,6 +190,10 @@ export abstract class Call implements Waiter {
   /** Whether this agent is sure to be woken when the call can proceed. */
   protected get isAnnounced(): boolean {
     return false;
+  }
+
+  get what(): What | undefined {
+    return this.#calls.what;
   }
 
   /** What had not gone through if it ended now. */

@@ -20,7 +20,7 @@
 //   it wakes it. GONE, set when the side closed; never cleared.
 
 import { deaths, type Domain, isAlive, unpark } from "./_agent.ts";
-import type { Ring } from "./_ring.ts";
+import { damaged, type Ring } from "./_ring.ts";
 
 const TAIL = 0;
 const HEAD = 32;
@@ -61,7 +61,8 @@ export function writerOf(
   peer: number,
 ): Side {
   const own = Atomics.load(words, base + TAIL);
-  const seen = Atomics.load(words, base + HEAD);
+  // As if it were full: the first look then finds out.
+  const seen = (own - ring.mask - 1) | 0;
   return { domain, words, ring, base, peer, own, seen, index: 0, deaths: -1 };
 }
 
@@ -74,10 +75,10 @@ export function readerOf(
   peer: number,
 ): Side {
   const own = Atomics.load(words, base + HEAD);
-  const seen = Atomics.load(words, base + TAIL);
   // Written before this agent became the owner.
   const index = words[base + INDEX]!;
-  return { domain, words, ring, base, peer, own, seen, index, deaths: -1 };
+  // As if nothing were there, likewise.
+  return { domain, words, ring, base, peer, own, seen: own, index, deaths: -1 };
 }
 
 // -- Writer ------------------------------------------------------------------------------------
@@ -89,8 +90,13 @@ export function hasRoom(writer: Side, need: number): boolean {
 
 /** How many words are free, looked up anew. */
 export function room(writer: Side): number {
-  writer.seen = Atomics.load(writer.words, writer.base + HEAD);
-  return writer.ring.mask + 1 - ((writer.own - writer.seen) | 0);
+  const seen = Atomics.load(writer.words, writer.base + HEAD);
+  const size = writer.ring.mask + 1;
+  const free = size - ((writer.own - seen) | 0);
+  // Not where a reader can be. What follows relies on it, as each side does on the other.
+  if (free < 0 || free > size) throw damaged("write");
+  writer.seen = seen;
+  return free;
 }
 
 /**
@@ -127,9 +133,17 @@ export function closeWriter(writer: Side): void {
 
 /** Whether a record is there. */
 export function hasRecord(reader: Side): boolean {
-  if (reader.seen !== reader.own) return true;
-  reader.seen = Atomics.load(reader.words, reader.base + TAIL);
-  return reader.seen !== reader.own;
+  if (((reader.seen - reader.own) | 0) > 0) return true;
+  const seen = Atomics.load(reader.words, reader.base + TAIL);
+  const there = (seen - reader.own) | 0;
+  if (there < 0 || there > reader.ring.mask + 1) throw damaged("read");
+  reader.seen = seen;
+  return there > 0;
+}
+
+/** How many words there are to read, as far as was seen. */
+export function wordsThere(reader: Side): number {
+  return (reader.seen - reader.own) | 0;
 }
 
 /** Frees the `count` words read at the reader's position. */

@@ -10,7 +10,7 @@
 // What it may still run is the rest of the turn of the event loop, timers for example, and only if the
 // end came in a microtask. For those `Atomics` is taken away, without which no primitive does anything.
 
-import { bury, type Domain, parentOf, settle } from "./_agent.ts";
+import { bury, type Domain, joinedDomains, parentOf, settle } from "./_agent.ts";
 import { lookNow } from "./_wait.ts";
 import {
   ABANDONED,
@@ -24,9 +24,9 @@ import {
   RUNNING,
   type Seed,
   self,
-  type Stop,
   TERMINATED,
 } from "./_spawn.ts";
+import type { Stop } from "./_watch.ts";
 import { loadModule, targetIn } from "./_target.ts";
 import { give, pack, type Parcel, unpack } from "./_parcel.ts";
 
@@ -75,7 +75,7 @@ class Main {
     this.#seed = seed;
     this.#control = new Int32Array(seed.control);
     this.#domain = settle(seed.domain, seed.id);
-    self.up = seed.root ?? seed.port;
+    self.watcher = seed.watcher;
     this.#listen(isLocked);
     this.#guardExits();
     this.#guardErrors();
@@ -102,7 +102,7 @@ class Main {
   }
 
   #listen(isLocked: boolean): void {
-    const { port, root } = this.#seed;
+    const { port, watcher } = this.#seed;
     const onMessage = (message: Stop | Beside) => {
       if ("beside" in message) self.onBeside?.(message);
       else this.#onStop(message.stop);
@@ -115,7 +115,7 @@ class Main {
     } else {
       // Both stay open and referenced to the end: that they close is the proof of it.
       port.on("message", onMessage);
-      root?.on("message", onMessage);
+      watcher?.on("message", onMessage);
     }
   }
 
@@ -198,7 +198,7 @@ class Main {
     this.#report(outcome, value);
     if (isDeno || close === undefined) {
       Atomics.store(this.#control, ENDED, 1);
-      bury(this.#domain, this.#domain.id);
+      for (const domain of joinedDomains()) bury(domain, domain.id);
       muzzle();
     }
     leave(outcome !== ABANDONED);

@@ -7,6 +7,11 @@ export function micros(): number {
   return ((performance.timeOrigin + performance.now()) * 1_000) | 0;
 }
 
+/** Now, in milliseconds modulo 2^32, as an Int32. */
+export function millis(): number {
+  return (performance.timeOrigin + performance.now()) | 0;
+}
+
 /** Whether at least `span` microseconds lie between the two times. */
 export function hasPassed(since: number, now: number, span: number): boolean {
   const elapsed = (now - since) | 0;

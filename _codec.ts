@@ -1233,6 +1233,8 @@ interface KnownKeys {
   readonly keys: string[];
   /** A key has a meaning on Object.prototype, so that assigning to it might not define it. */
   readonly special: boolean;
+  /** Some keys are indices, far apart. */
+  readonly sparse: boolean;
 }
 
 const NOT_YET: unknown = Symbol("not yet decoded");
@@ -1299,8 +1301,8 @@ function decodeRoot(tag: number, attachments: readonly unknown[] | undefined): u
     if (position !== sourceEnd) throw damage("bytes are left over");
     return value;
   } catch (error) {
-    // What a built-in constructor says of a damaged argument.
-    if (error instanceof SyntaxError) throw damage(error.message);
+    // Cut, as it quotes the whole source of a regular expression.
+    if (isRefusal(error)) throw damage(error.message.slice(0, 200));
     throw error;
   } finally {
     reading = false;
@@ -1337,6 +1339,15 @@ function decodeNested(
     [source, sourceView, position, sourceEnd, references] = outer;
     [passed, shells, shellKinds, blocks, blockCount] = outerMore;
   }
+}
+
+/**
+ * Whether it is what the engine says of a damaged argument, or of a size that it does not have: a Map of
+ * too many entries. That the stack is used up says nothing about the message.
+ */
+function isRefusal(error: unknown): error is Error {
+  return error instanceof SyntaxError ||
+    (error instanceof RangeError && !error.message.includes("call stack"));
 }
 
 function damage(what: string): TypeError {
@@ -1451,13 +1462,7 @@ function fill(target: object, tag: number, depth: number, isNew: boolean): objec
       break;
     }
     case OBJECT_LOOSE:
-      for (let count = takeCount(2); count > 0; count--) {
-        const key = readString();
-        if (skipHole()) continue;
-        const value = readValue(depth + 1);
-        if (key in ObjectPrototype) define(target, key, value, true);
-        else (target as Record<string, unknown>)[key] = value;
-      }
+      fillLoose(target as Record<string, unknown>, depth);
       break;
     case ARRAY:
       fillArray(target as unknown[], depth);
@@ -1479,10 +1484,40 @@ function fill(target: object, tag: number, depth: number, isNew: boolean): objec
   return target;
 }
 
+function fillLoose(target: Record<string, unknown>, depth: number): void {
+  const count = takeCount(2);
+  let isSpread = false;
+  for (let i = 0; i < count; i++) {
+    const key = readString();
+    if (skipHole()) continue;
+    const value = readValue(depth + 1);
+    if (!isSpread && isFarIndex(key, i)) {
+      isSpread = true;
+      spread(target);
+    }
+    if (key in ObjectPrototype) define(target, key, value, true);
+    else target[key] = value;
+  }
+}
+
+/** Whether the key is an index that would make room for many more elements than were there before it. */
+function isFarIndex(key: string, before: number): boolean {
+  const first = key.charCodeAt(0);
+  return first >= 0x31 && first <= 0x39 && isIndex(key) && Number(key) > before * 4 + SMALL_ARRAY;
+}
+
+/** Makes the object keep its elements in a table for good: it takes no room for those in between. */
+function spread(target: Record<string, unknown>): void {
+  // That far out only a table will do, and the object stays with it.
+  define(target, "4294967294", undefined, true);
+  delete target["4294967294"];
+}
+
 function fillPlain(target: Record<string, unknown>, known: KnownKeys, depth: number): void {
-  const { keys, special } = known;
+  const { keys, special, sparse } = known;
+  if (sparse) spread(target);
   for (let i = 0; i < keys.length; i++) {
-    if (source[position] === HOLE) {
+    if (source[position] === HOLE && position < sourceEnd) {
       position++;
       continue;
     }
@@ -1508,7 +1543,7 @@ function fillArray(target: unknown[], depth: number): void {
     } else if (tag === DOUBLE && position + 9 <= end) {
       target[i] = sourceView.getFloat64(position + 1, true);
       position += 9;
-    } else if (tag === HOLE) {
+    } else if (tag === HOLE && position < end) {
       position++;
       target.length = i + 1;
     } else {
@@ -1545,7 +1580,7 @@ function define(target: object, key: string, value: unknown, enumerable: boolean
 }
 
 function skipHole(): boolean {
-  if (source[position] !== HOLE) return false;
+  if (source[position] !== HOLE || position >= sourceEnd) return false;
   position++;
   return true;
 }
@@ -1598,6 +1633,7 @@ function parseKeys(at: number, count: number): KnownKeys {
     words,
     keys: keys.every((key, i) => key === internalized[i]) ? internalized : keys,
     special: keys.some((key) => key in ObjectPrototype),
+    sparse: keys.some(isFarIndex),
   };
 }
 
@@ -1775,14 +1811,18 @@ function readLeaf(tag: number): unknown {
 }
 
 function readPrimitive(): unknown {
-  if (source[position]! > UTF16) throw damage("a primitive is missing");
+  if (position < sourceEnd && source[position]! > UTF16) throw damage("a primitive is missing");
   return readValue(MAX_DEPTH);
 }
 
 function readString(): string {
-  const value = readPrimitive();
-  if (typeof value !== "string") throw damage("a string is missing");
-  return value;
+  if (position >= sourceEnd) throw damage("it is truncated");
+  const tag = source[position]!;
+  // By the tag and not by what comes of it: a bigint has a string, so that they might nest without end.
+  if (tag < FIRST_STRING || (tag >= FIRST_TAG && tag < LATIN1) || tag > UTF16) {
+    throw damage("a string is missing");
+  }
+  return readValue(MAX_DEPTH) as string;
 }
 
 function readBigInt(): bigint {
@@ -1791,8 +1831,8 @@ function readBigInt(): bigint {
   let value: bigint;
   try {
     value = BigInt("0x" + digits);
-  } catch {
-    throw damage("a bigint has other characters than digits");
+  } catch (error) {
+    throw isRefusal(error) ? damage("a bigint has other characters than digits") : error;
   }
   return negative ? -value : value;
 }
@@ -1828,7 +1868,11 @@ function readLatin1(length: number): string {
 function readText(): string {
   const length = takeUint32();
   const at = take(length);
-  return textDecoder.decode(source.subarray(at, at + length));
+  try {
+    return textDecoder.decode(source.subarray(at, at + length));
+  } catch (error) {
+    throw error instanceof TypeError ? damage("a string is too long") : error;
+  }
 }
 
 function readUnits(): string {
@@ -1839,7 +1883,11 @@ function readUnits(): string {
   for (let left = length; left > 0;) {
     const count = Math.min(left, units.length);
     for (let i = 0; i < count; i++, at += 2) units[i] = source[at]! | source[at + 1]! << 8;
-    text += fromCharCode.apply(null, units.subarray(0, count) as unknown as number[]);
+    try {
+      text += fromCharCode.apply(null, units.subarray(0, count) as unknown as number[]);
+    } catch (error) {
+      throw isRefusal(error) ? damage("a string is too long") : error;
+    }
     left -= count;
   }
   return text;

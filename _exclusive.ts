@@ -8,8 +8,10 @@ import {
   BUSY,
   crowd,
   giveBack,
+  glanceAtMutex,
   holderOf,
   isTaken,
+  keeperOf,
   lastDead,
   type LockWait,
   MAY_INHERIT,
@@ -26,8 +28,10 @@ import {
   tryTake,
   withdrawTake,
 } from "./_mutex.ts";
+import type { Handle, Holding, Holdings } from "./_handle.ts";
 import { GRANTED, placeState } from "./_line.ts";
 import { show, timeoutError } from "./_options.ts";
+import { type Linked, type What, whatOf } from "./_report.ts";
 import { waitAsync, type Waiter, waitSync } from "./_wait.ts";
 import { AbandonedError, DeadlockError } from "./errors.ts";
 
@@ -65,6 +69,8 @@ export class Exclusive {
   readonly kind: string;
   readonly domain: Domain;
   readonly mutex: Mutex;
+  /** What those who wait for it wait for. */
+  readonly what: What;
   /** How many guards of this agent hold it. */
   depth = 0;
   /** How many of them are of calls that block or never wait: by those the whole agent holds it. */
@@ -79,10 +85,11 @@ export class Exclusive {
   /** The calls of this agent that wait, in their order. */
   readonly #waits = new Set<Wait>();
 
-  constructor(kind: string, domain: Domain, words: Int32Array, base: number) {
+  constructor(kind: string, domain: Domain, words: Int32Array, base: number, serial = 0) {
     this.kind = kind;
     this.domain = domain;
     this.mutex = mutexAt(domain, words, base);
+    this.what = whatOf(kind, serial, "acquire");
   }
 
   /** Takes it if that needs no wait. `undefined`: it does. */
@@ -226,6 +233,13 @@ export class Exclusive {
     return `${this.kind} { ${by}, waiting: ${crowd(this.mutex)} }`;
   }
 
+  /** What is held of it, at a glance. */
+  holdings(handle: Handle): Holdings {
+    const { holder, isAbandoned } = glanceAtMutex(this.mutex);
+    const held: Holding[] = holder === 0 ? [] : [{ id: holder, call: "acquire", permits: 1 }];
+    return { handle, held, isAbandoned, waiting: crowd(this.mutex) };
+  }
+
   #hold(outcome: number, recovering: boolean, bySync: boolean): Guard {
     if (outcome === REFUSED || outcome === POISONED) {
       if (!recovering) {
@@ -260,15 +274,17 @@ export class Exclusive {
   }
 }
 
-class Wait implements Waiter, LockWait {
+class Wait implements Waiter, Linked, LockWait {
   ticket = 0;
   place = -1;
   outcome: number = BUSY;
+  readonly what: What;
   readonly #owner: Exclusive;
   readonly #blocking: boolean;
   readonly #findsDeadlock: boolean;
 
   constructor(owner: Exclusive, blocking: boolean, findsDeadlock: boolean) {
+    this.what = owner.what;
     this.#owner = owner;
     this.#blocking = blocking;
     this.#findsDeadlock = findsDeadlock;
@@ -295,6 +311,10 @@ class Wait implements Waiter, LockWait {
 
   withdraw(): boolean {
     return this.outcome === BUSY && withdrawTake(this.#owner.mutex, this);
+  }
+
+  keeper(): number {
+    return keeperOf(this.#owner.mutex);
   }
 }
 

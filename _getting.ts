@@ -19,11 +19,12 @@ import {
   type RunArray,
   typeIn,
 } from "./_record.ts";
-import { readWord } from "./_ring.ts";
+import { damaged, readWord } from "./_ring.ts";
 import {
   assignedTo,
   attendPutters,
   commitGet,
+  DAMAGED,
   drawTicket,
   enterGet,
   exitGet,
@@ -36,6 +37,7 @@ import {
   leave,
   lineUp,
   NEWS as ANY_NEWS,
+  nextHeader,
   nextOf,
   offerOf,
   orphanOf,
@@ -84,7 +86,7 @@ export class Getting {
         if (!liftOne(this, -1)) return isClosedNow(store) ? END : EMPTY;
       } else {
         const position = nextOf(store);
-        const header = readWord(store.ring, position);
+        const header = nextHeader(store);
         const type = typeIn(header);
         if (type === INT || type === FLOAT) number = readMessage(store.ring, position, header);
         else lifted.add(store.ring, position, indexOf(store));
@@ -118,10 +120,11 @@ export class Getting {
   isNews(): boolean {
     const { store } = this;
     enterGet(store);
-    const isNews = gettable(store) > 0 || orphanOf(store) >= 0 || hasOffer(store) ||
-      isClosedNow(store);
-    exitGet(store);
-    return isNews;
+    try {
+      return gettable(store) > 0 || orphanOf(store) >= 0 || hasOffer(store) || isClosedNow(store);
+    } finally {
+      exitGet(store);
+    }
   }
 
   /** Waits a little for news, as that is quicker than going to sleep. */
@@ -149,8 +152,9 @@ export class Getting {
   }
 
   liftOffer(): void {
-    const { length, type } = offerOf(this.store);
-    lifted.addBytes(type, new Uint8Array(this.overflow), length);
+    const bytes = new Uint8Array(this.overflow);
+    const { length, type } = offerOf(this.store, bytes.length);
+    lifted.addBytes(type, bytes, length);
   }
 
   #lineUp(): void {
@@ -216,11 +220,21 @@ export abstract class GetCall extends Call {
         this.#place = -1;
         throw emptyQueue();
       }
+      if (place >= 0 && placeState(store.gets, place) === DAMAGED) {
+        freeServed(store.gets, place);
+        this.#place = -1;
+        throw damaged("read");
+      }
       if (!this.take(place)) {
         if (isClosedNow(store)) throw emptyQueue();
         return false;
       }
       this.#place = -1;
+    } catch (error) {
+      // What could not be copied stays, and so does what is said of it.
+      lifted.clear();
+      this.passOn(this.#place);
+      throw error;
     } finally {
       exitGet(store);
     }
@@ -280,9 +294,9 @@ function liftOne(getting: Getting, place: number): boolean {
     return true;
   }
   if (gettable(store) > 0) {
-    const position = nextOf(store);
-    lifted.add(store.ring, position, indexOf(store));
-    commitGet(store, readWord(store.ring, position), 1);
+    const header = nextHeader(store);
+    lifted.add(store.ring, nextOf(store), indexOf(store));
+    commitGet(store, header, 1);
     return true;
   }
   // Who waits, and was served by `gettable`, may have it now.
@@ -323,7 +337,11 @@ export class ManyCall extends GetCall {
     if (!liftOne(this.getting, place)) return false;
     // What else is there belongs to the calls of this agent behind it, if there are any.
     if (this.getting.calls.waiting.length > 1) return true;
-    while (lifted.count < this.#max && liftOne(this.getting, -1));
+    try {
+      while (lifted.count < this.#max && liftOne(this.getting, -1));
+    } catch {
+      // Those before what is damaged go through. It stays, so that the next call tells of it.
+    }
     return true;
   }
 
@@ -369,8 +387,13 @@ export class IntoCall extends GetCall {
     }
     // What else is there belongs to the calls of this agent behind it, if there are any.
     if (this.count > 0 && this.getting.calls.waiting.length > 1) return true;
-    while (this.count < this.#target.length && orphanOf(store) < 0 && gettable(store) > 0) {
-      if (!this.#takeNext()) break;
+    try {
+      while (this.count < this.#target.length && orphanOf(store) < 0 && gettable(store) > 0) {
+        if (!this.#takeNext()) break;
+      }
+    } catch (error) {
+      // Those before what is damaged go through. It stays, so that the next call tells of it.
+      if (this.count === 0) throw error;
     }
     if (this.count === 0 && isOpen && hasOffer(store)) this.#refuse(undefined);
     return this.count > 0;
@@ -382,7 +405,7 @@ export class IntoCall extends GetCall {
     const { store } = this;
     const target = this.#target;
     const position = nextOf(store);
-    const header = readWord(store.ring, position);
+    const header = nextHeader(store);
     const type = typeIn(header);
     const index = indexOf(store);
     if (type >= RUN) {
@@ -454,7 +477,7 @@ class ItemNews implements News {
     enterGet(store);
     serveGets(store);
     const state = this.#place < 0 ? 1 : placeState(store.gets, this.#place);
-    if (state === TOLD || state === ENDED) {
+    if (state === TOLD || state === ENDED || state === DAMAGED) {
       freeServed(store.gets, this.#place);
       this.#isOver = true;
     }

@@ -6,8 +6,9 @@
 //
 // The first words of every primitive, in Int32 units: 0 MAGIC | 1 VERSION | 2 KIND | 3 SERIAL.
 
-import { type Domain, join, MAGIC, nextSerial, VERSION } from "./_agent.ts";
+import { type Domain, join, MAGIC, MAX_AGENTS, nextSerial, topSlot, VERSION } from "./_agent.ts";
 import { show } from "./_options.ts";
+import { attend } from "./_watch.ts";
 
 const KIND = 2; // hash of the kind's name
 const SERIAL = 3; // the handle's serial
@@ -55,6 +56,32 @@ export const PRIMITIVE: unique symbol = Symbol("sabre.primitive");
  */
 export const GIVE: unique symbol = Symbol("sabre.give");
 
+/** What one agent holds of a primitive. */
+export interface Holding {
+  /** Id of the agent. */
+  readonly id: number;
+  /** The asynchronous form of the call that it got it by. */
+  readonly call: "acquire" | "read" | "write";
+  /** How many permits; 1 for a lock. */
+  readonly permits: number;
+}
+
+/** What is held of a primitive. */
+export interface Holdings {
+  readonly handle: Handle;
+  readonly held: readonly Holding[];
+  /** Whether its last holder died and nobody has recovered it. */
+  readonly isAbandoned: boolean;
+  /** How many calls wait. */
+  readonly waiting: number;
+}
+
+/**
+ * On the prototype of what can be held: what is held of it, at a glance. Takes no latch, so that it may
+ * be wrong about what changes at the same time.
+ */
+export const HOLDINGS: unique symbol = Symbol("sabre.holdings");
+
 type Revive = (handle: Handle) => object;
 
 const revivers = new Map<string, Revive>();
@@ -81,7 +108,7 @@ export function revive(value: unknown): unknown {
   if (make === undefined) {
     throw new TypeError(`Cannot pass a primitive: nothing is known of the kind "${handle.sabre}"`);
   }
-  return make(handle);
+  return make(value as Handle);
 }
 
 /** A handle for a new primitive of the kind, in memory of its own unless some is given. */
@@ -93,6 +120,7 @@ export function createHandle(
   memory: SharedArrayBuffer = new SharedArrayBuffer(bytes),
   offset = 0,
 ): Handle {
+  attend(domain);
   const serial = nextSerial(domain);
   const words = new Int32Array(memory, offset, 4);
   // Nobody else has the memory yet.
@@ -122,6 +150,17 @@ export function recall(handle: Handle, domain: Domain): object | undefined {
   return instances.get(domain)?.get(keyOf(handle))?.deref();
 }
 
+/** What is held of each primitive of the domain that this agent has an object for. */
+export function knownHoldings(domain: Domain): Holdings[] {
+  const found: Holdings[] = [];
+  for (const known of instances.get(domain)?.values() ?? []) {
+    const instance = known.deref() as { [HOLDINGS]?: () => Holdings } | undefined;
+    const holdings = instance?.[HOLDINGS]?.();
+    if (holdings !== undefined) found.push(holdings);
+  }
+  return found;
+}
+
 /**
  * The handle in what a user passes to `from`: a primitive, what structured clone made of one, or the
  * handle itself. Refuses other kinds, other versions and memory that is too small or not of the kind.
@@ -149,17 +188,34 @@ export function handleOf(value: unknown, kind: string, minBytes: number): Handle
 
 /** Joins the domain of a handle; refuses memory that is not one. */
 export function domainOf(handle: Handle): Domain {
-  return join(handle.domain);
+  const { domain: memory } = handle;
+  // Loops go up to it. `join` looks at the rest.
+  const words = new Int32Array(memory, 0, Math.min(64, memory.byteLength >> 2));
+  if (words.length === 64) {
+    const top = topSlot({ words } as Domain);
+    if (top < 0 || top > MAX_AGENTS) {
+      throw new TypeError("Cannot join a domain: its memory is damaged");
+    }
+  }
+  const domain = join(memory);
+  attend(domain);
+  return domain;
 }
 
+/** A copy of the handle: each of its fields is looked at once, whatever the object is. */
 function handleIn(value: unknown, action: string): Handle {
-  if (typeof value !== "object" || value === null) {
-    throw new TypeError(`Cannot ${action}: expected a handle, got ${show(value)}`);
+  let handle: Raw | undefined;
+  let shown = "";
+  try {
+    handle = copyOf(value);
+    if (typeof handle?.sabre !== "string") shown = show(value);
+  } catch (cause) {
+    throw new TypeError(`Cannot ${action}: the handle cannot be read`, { cause });
   }
-  const handle = ("handle" in value ? value.handle : value) as Partial<Handle> | null;
-  if (typeof handle !== "object" || handle === null || typeof handle.sabre !== "string") {
-    throw new TypeError(`Cannot ${action}: expected a handle, got ${show(value)}`);
+  if (handle === undefined || typeof handle.sabre !== "string") {
+    throw new TypeError(`Cannot ${action}: expected a handle, got ${shown}`);
   }
+  const { domain, memory, offset, overflow, lock } = handle;
   if (handle.version !== VERSION) {
     throw new TypeError(
       `Cannot ${action}: the handle is of version ${
@@ -167,15 +223,37 @@ function handleIn(value: unknown, action: string): Handle {
       }, and this is version ${VERSION}`,
     );
   }
-  const { offset, serial } = handle;
   if (
-    !(handle.domain instanceof SharedArrayBuffer) ||
-    !(handle.memory instanceof SharedArrayBuffer) || handle.memory.byteLength % 4 !== 0 ||
-    !Number.isInteger(serial) || !Number.isInteger(offset) || offset! < 0 || offset! % 8 !== 0
+    !(domain instanceof SharedArrayBuffer) || !(memory instanceof SharedArrayBuffer) ||
+    memory.byteLength % 4 !== 0 || !isNatural(offset) || offset % 8 !== 0 ||
+    !Number.isInteger(handle.serial) || !isNatural(handle.detail) ||
+    (overflow !== undefined && !(overflow instanceof SharedArrayBuffer))
   ) {
     throw new TypeError(`Cannot ${action}: the handle is damaged`);
   }
+  if (lock !== undefined) handle.lock = handleIn(lock, action);
   return handle as Handle;
+}
+
+/** The fields of a handle that nobody has looked at. */
+type Raw = { -readonly [K in keyof Handle]: unknown };
+
+function copyOf(value: unknown, isInner = false): Raw | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const from = ("handle" in value ? value.handle : value) as Partial<Handle> | null;
+  if (typeof from !== "object" || from === null) return undefined;
+  const { sabre, version, serial, domain, memory, offset, detail, overflow, lock } = from;
+  const handle = { sabre, version, serial, domain, memory, offset, detail };
+  return {
+    ...handle,
+    ...(overflow === undefined ? {} : { overflow }),
+    // A lock has no lock.
+    ...(lock === undefined || isInner ? {} : { lock: copyOf(lock, true) ?? {} }),
+  };
+}
+
+function isNatural(value: unknown): value is number {
+  return Number.isInteger(value) && value as number >= 0;
 }
 
 function kindHash(kind: string): number {

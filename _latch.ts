@@ -10,7 +10,7 @@
 //   word = owner's id << 2 | SLEEPERS        0: free
 
 import { type Domain, isAlive } from "./_agent.ts";
-import { canBlock, park, pause, wakeAll } from "./_park.ts";
+import { canBlock, park, pause, wakeAll, whileBlocked } from "./_park.ts";
 
 const SLEEPERS = 1; // somebody may sleep on the word
 const SPINS = 100; // about 3 microseconds: longer than any critical section
@@ -48,14 +48,17 @@ function lockLatchSlow(
     if (word === 0) {
       // Others may sleep that this one cannot see: whoever has waited must assume so.
       if (Atomics.compareExchange(words, index, 0, mine | SLEEPERS) === 0) return false;
-    } else if (!isAlive(domain, word >> 2)) {
+    } else if (word >> 2 === domain.id || !isAlive(domain, word >> 2)) {
+      // This agent is not inside, as it never waits there: an error ended what it began, or the word was
+      // overwritten.
       if (Atomics.compareExchange(words, index, word, mine | SLEEPERS) === word) return true;
     } else if (!canBlock) {
       pause();
     } else {
       const marked = word | SLEEPERS;
       if (word === marked || Atomics.compareExchange(words, index, word, marked) === word) {
-        park(words, index, marked, SLICE);
+        // So late the owner may well have died, and this thread be the one that would hear of it.
+        if (park(words, index, marked, SLICE)) whileBlocked.look(Infinity);
       }
     }
   }

@@ -67,6 +67,15 @@ export function placeState(line: Line, place: number): number {
   return Atomics.load(line.words, line.base + PLACE + place);
 }
 
+/** Id of the agent whose place has the mark, 0 if there is none. Anyone may ask, without the latch. */
+export function glanceAt(line: Line, mark: number): number {
+  const places = line.places ?? PLACES;
+  for (let place = 0; place < places; place++) {
+    if (placeState(line, place) === mark) return Atomics.load(line.words, at(line, OWNER, place));
+  }
+  return 0;
+}
+
 /** A ticket for a call of this agent that arrives now. */
 export function drawTicket(line: Line): number {
   const { words, base } = line;
@@ -113,7 +122,7 @@ export function oldest(line: Line): number {
   let found = -1;
   let first = 0;
   const own = topSlot(line.domain);
-  const end = MAX_AGENTS + words[base + TOP]!;
+  const end = placesEnd(line);
   for (let place = 0; place < end; place = nextPlace(place, own)) {
     const ticket = Atomics.load(words, base + PLACE + place);
     if (ticket > 0 && (found < 0 || isBefore(ticket, first))) {
@@ -174,7 +183,8 @@ export function remark(line: Line, place: number, mark: number): void {
 
 /** One more than the highest place that may be taken, for loops over all places. */
 export function placesEnd(line: Line): number {
-  return MAX_AGENTS + line.words[line.base + TOP]!;
+  // Never further than there are places, whatever lies there: who loops holds the latch.
+  return Math.min(MAX_AGENTS + line.words[line.base + TOP]!, line.places ?? PLACES);
 }
 
 /** The place after this one in such a loop, which skips what was never used. */

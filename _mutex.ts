@@ -30,6 +30,7 @@ import {
   drawTicket,
   dropDeadWaiters,
   freeServed,
+  glanceAt,
   GRANTED,
   leave,
   type Line,
@@ -161,6 +162,28 @@ export function lastDead(mutex: Mutex): number {
 /** The id of the holder, 0 if there is none: for messages, as it may be old when you look. */
 export function holderOf(mutex: Mutex): number {
   return Atomics.load(mutex.words, mutex.base + LOCK) >> 2;
+}
+
+/**
+ * The id of the agent that has the lock, or was handed it and has not run yet; 0 if there is none.
+ * Exact when read: it has it at some moment during the call.
+ */
+export function keeperOf(mutex: Mutex): number {
+  enter(mutex);
+  // While the latch is held nobody is handed it. The places first: an heir that has cleared its place
+  // has written LOCK before.
+  const place = grantedPlace(mutex.line);
+  const keeper = place < 0 ? holderOf(mutex) : ownerOf(mutex.line, place);
+  exit(mutex);
+  return keeper;
+}
+
+/** What is to be seen at a glance: may be wrong while the lock changes hands. Takes no latch. */
+export function glanceAtMutex(mutex: Mutex): { holder: number; isAbandoned: boolean } {
+  const holder = glanceAt(mutex.line, GRANTED) || holderOf(mutex);
+  const isPoisoned = (lockWord(mutex) & POISON) !== 0;
+  const isDead = holder !== 0 && !isAlive(mutex.domain, holder);
+  return { holder: isDead ? 0 : holder, isAbandoned: isDead || (holder === 0 && isPoisoned) };
 }
 
 function lockWord(mutex: Mutex): number {
@@ -298,7 +321,7 @@ function mend(mutex: Mutex): void {
     passOn(mutex, poison);
   }
   // The places first: an heir that has cleared its place has written LOCK before.
-  if (!isHandedOver(line)) {
+  if (grantedPlace(line) < 0) {
     const owner = Atomics.load(words, base + LOCK) >> 2;
     // Once more: it may have given the lock back, and died, between the two questions.
     if (
@@ -311,12 +334,13 @@ function mend(mutex: Mutex): void {
   Atomics.store(words, base + SEEN, count);
 }
 
-function isHandedOver(line: Line): boolean {
+/** The place of the heir that has not run yet, -1 if there is none. */
+function grantedPlace(line: Line): number {
   const own = topSlot(line.domain);
   for (let place = 0; place < placesEnd(line); place = nextPlace(place, own)) {
-    if (placeState(line, place) === GRANTED) return true;
+    if (placeState(line, place) === GRANTED) return place;
   }
-  return false;
+  return -1;
 }
 
 function enter(mutex: Mutex): void {

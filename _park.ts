@@ -11,15 +11,16 @@ export const canBlock: boolean = mayBlock();
 
 /**
  * Sleeps until `words[index]` is notified or `milliseconds` have passed. Returns at once when the
- * word does not hold `expected`. May return early for no reason: look at the state again.
+ * word does not hold `expected`. May return early for no reason: look at the state again. Returns
+ * whether the time has passed.
  */
 export function park(
   words: Int32Array<SharedArrayBuffer>,
   index: number,
   expected: number,
   milliseconds: number,
-): void {
-  Atomics.wait(words, index, expected, milliseconds);
+): boolean {
+  return Atomics.wait(words, index, expected, milliseconds) === "timed-out";
 }
 
 /**
@@ -40,6 +41,12 @@ export function parkAsync(
 export function wakeAll(words: Int32Array<SharedArrayBuffer>, index: number): void {
   Atomics.notify(words, index);
 }
+
+/**
+ * Called by whoever blocks the thread, before each sleep, with the milliseconds since the wait began.
+ * It does what the event loop cannot do meanwhile, and returns for how long it need not be called again.
+ */
+export const whileBlocked: { look: (waited: number) => number } = { look: () => Infinity };
 
 /**
  * How many pauses, of about 30 nanoseconds each, are worth more than going to sleep: what a park and

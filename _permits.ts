@@ -44,6 +44,7 @@ import {
   nextUnused,
   noteOf,
   oldest,
+  ownerOf,
   placesEnd,
   placeState,
   serve,
@@ -51,6 +52,7 @@ import {
   waitingNow,
 } from "./_line.ts";
 import { pause, spinLimit } from "./_park.ts";
+import { isBlocked } from "./_report.ts";
 
 const LATCH = 4; // guards everything but what never changes
 const SEEN = 5; // the count of deaths up to which this was put in order
@@ -261,7 +263,62 @@ export function putIn(permits: Permits, count: number): number {
   return 0;
 }
 
+/** What agents hold, at a glance: calls `each` with the id and how much. Takes no latch. */
+export function glanceAtHolders(
+  permits: Permits,
+  each: (id: number, count: number) => void,
+): void {
+  const { words, base, domain } = permits;
+  for (let slot = 0; slot < MAX_AGENTS; slot++) {
+    const holder = Atomics.load(words, base + HOLDER + slot);
+    const held = Atomics.load(words, base + HELD + slot);
+    if (holder !== 0 && held > 0 && isAlive(domain, holder)) each(holder, held);
+  }
+}
+
+/**
+ * The id of an agent without which a request in line cannot be met, one that is blocked if there is
+ * one; 0 if none is certain. For locks: what a semaphore needs can come from anybody. Exact at some
+ * moment during the call.
+ */
+export function keeperOf(permits: Permits, { need, place }: Request): number {
+  enter(permits);
+  // Met by now, or it has no place yet: then nobody keeps it waiting, or that is not known.
+  const isWaiting = place >= 0 && placeState(permits.line, place) > 0;
+  const keeper = isWaiting ? findHolder(permits, need) || findWriter(permits) : 0;
+  exit(permits);
+  return keeper;
+}
+
 // -- Under the latch ---------------------------------------------------------------------------
+
+/** Who holds so much that no request of that size can be met: any reader, or a writer only. */
+function findHolder(permits: Permits, need: number): number {
+  const { words, base, line, domain } = permits;
+  const own = topSlot(domain);
+  const enough = need === EVERYTHING ? 1 : EVERYTHING;
+  let found = 0;
+  for (let slot = 0; slot < own; slot++) {
+    const holder = words[base + HOLDER + slot]!;
+    if (holder === 0 || words[base + HELD + slot]! < enough) continue;
+    if (isBlocked(domain, holder)) return holder;
+    found = holder;
+  }
+  for (let place = 0; place < placesEnd(line); place = nextPlace(place, own)) {
+    // Granted, and not claimed yet.
+    if (placeState(line, place) !== GRANTED || needOf(line, place) < enough) continue;
+    const holder = ownerOf(line, place);
+    if (isBlocked(domain, holder)) return holder;
+    found = holder;
+  }
+  return found;
+}
+
+/** Who waits for all of it before everybody else: nobody passes it. */
+function findWriter({ line }: Permits): number {
+  const place = oldest(line);
+  return place >= 0 && needOf(line, place) === EVERYTHING ? ownerOf(line, place) : 0;
+}
 
 /** Takes what is asked for if it is there, for who may: nobody waits. */
 function admit(permits: Permits, need: number, recovers: boolean): number {

@@ -12,16 +12,16 @@ import {
   release,
   type Side,
   wantRecord,
+  wordsThere,
 } from "./_channel.ts";
 import { show } from "./_options.ts";
 import {
   BYTES,
   countIn,
   FIRST,
-  FLOAT,
-  INT,
   INT_HEADER,
   INT_WORDS,
+  isSound,
   LAST_BYTES,
   LAST_VALUE,
   lengthIn,
@@ -35,7 +35,7 @@ import {
   typeIn,
   wordsOf,
 } from "./_record.ts";
-import { readWord } from "./_ring.ts";
+import { damaged, readWord } from "./_ring.ts";
 import { spinWhile } from "./_park.ts";
 import { type News, waitAsync, waitSync } from "./_wait.ts";
 import { ClosedError } from "./errors.ts";
@@ -51,6 +51,9 @@ export class Receiver {
   #isClosed = false;
 
   constructor(side: Side) {
+    const { ring, own, index } = side;
+    // Written by the last owner of this end.
+    if (index !== 0 && !isSound(ring, readWord(ring, own), index)) throw damaged("read");
     this.side = side;
     this.calls = new Calls(side.domain, () => wantRecord(side));
   }
@@ -137,6 +140,7 @@ export class Receiver {
         return this.#isNews();
       },
       withdraw: () => true,
+      what: this.calls.what,
     };
   }
 
@@ -233,37 +237,49 @@ export class Receiver {
     }
   }
 
-  /** Fills the target from `at` on with numbers that are there; returns where it stopped. */
-  takeInto(target: RunArray, at: number): number {
-    const { side } = this;
-    const wanted: string = typeof target[0];
-    while (at < target.length) {
-      const type = this.#front();
-      if (type < 0) return at;
-      if (this.#pieces.type !== 0) return notNumber(at, wanted, "another value");
-      const header = readWord(side.ring, side.own);
-      if (type >= RUN) {
-        const left = countIn(side.ring, header) - side.index;
-        const count = Math.min(left, target.length - at);
-        if (readRunInto(side.ring, side.own, type, side.index, target, at, count)) {
-          this.#taken(header, count);
-          at += count;
-          continue;
-        }
-        const element = readElement(side.ring, side.own, type, side.index);
-        if (!isOf(element, wanted)) return notNumber(at, wanted, show(element));
-        target[at++] = element;
-        this.#taken(header, 1);
-      } else {
-        const message = type === INT || type === FLOAT || type !== BYTES
-          ? readMessage(side.ring, side.own, header)
-          : undefined;
-        if (!isOf(message, wanted)) return notNumber(at, wanted, show(message));
-        target[at++] = message as number;
-        release(side, wordsOf(side.ring, header));
+  /** Fills the target from its start with numbers that are there; returns how many. */
+  takeInto(target: RunArray): number {
+    let at = 0;
+    try {
+      while (at < target.length) {
+        const next = this.#takeRecordInto(target, at);
+        if (next === at) break;
+        at = next;
       }
+    } catch (error) {
+      // It stays in front, so that the next call reports it.
+      if (at === 0) throw error;
     }
     return at;
+  }
+
+  /** Copies numbers of the record in front to `target[at..]`; returns where it stopped. */
+  #takeRecordInto(target: RunArray, at: number): number {
+    const { side } = this;
+    const wanted: string = typeof target[0];
+    const type = this.#front();
+    if (type < 0) return at;
+    if (this.#pieces.type !== 0) throw notNumber(wanted, "another value");
+    const header = readWord(side.ring, side.own);
+    if (type < RUN) {
+      const message = type === BYTES ? undefined : readMessage(side.ring, side.own, header);
+      if (!isOf(message, wanted)) throw notNumber(wanted, show(message));
+      target[at] = message as number;
+      release(side, wordsOf(side.ring, header));
+      return at + 1;
+    }
+    const left = countIn(side.ring, header) - side.index;
+    if (left <= 0) throw damaged("read");
+    const count = Math.min(left, target.length - at);
+    if (readRunInto(side.ring, side.own, type, side.index, target, at, count)) {
+      this.#taken(header, count);
+      return at + count;
+    }
+    const element = readElement(side.ring, side.own, type, side.index);
+    if (!isOf(element, wanted)) throw notNumber(wanted, show(element));
+    target[at] = element;
+    this.#taken(header, 1);
+    return at + 1;
   }
 
   /** The type of the record in front, having gathered pieces on the way; -1: nothing whole is there. */
@@ -275,6 +291,8 @@ export class Receiver {
       if (!hasRecord(side)) return -1;
       const header = readWord(side.ring, side.own);
       const type = typeIn(header);
+      // What is past the end was never written: reading on there might find no end at all.
+      if (wordsOf(side.ring, header) > wordsThere(side)) throw damaged("read");
       if (type < FIRST || type >= RUN) {
         // The writer gave up the message that these pieces were of.
         if (pieces.length > 0) pieces.clear();
@@ -306,10 +324,8 @@ function isOf(value: unknown, wanted: string): boolean {
   return type === wanted;
 }
 
-function notNumber(at: number, wanted: string, found: string): number {
-  // Only as the first: those before it went through.
-  if (at > 0) return at;
-  throw new TypeError(
+function notNumber(wanted: string, found: string): TypeError {
+  return new TypeError(
     `Cannot receive into the target as the next message must be a ${wanted}: it is ${found}`,
   );
 }
@@ -409,7 +425,7 @@ export class IntoCall extends Call {
   }
 
   protected step(): boolean {
-    this.count = this.#receiver.takeInto(this.#target, 0);
+    this.count = this.#receiver.takeInto(this.#target);
     if (this.count > 0) return true;
     if (this.#receiver.isAtEnd()) throw atEnd();
     return false;

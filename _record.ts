@@ -9,6 +9,7 @@
 
 import { decode, encode, output } from "./_codec.ts";
 import {
+  damaged,
   readAligned,
   readBytes,
   readOut,
@@ -198,9 +199,7 @@ export function typeIn(header: number): number {
 /** The payload's length in a header, checked against the ring: whatever lies there, it is within. */
 export function lengthIn(ring: Ring, header: number): number {
   const length = header >>> TYPE_BITS;
-  if (length > ring.mask << 2) {
-    throw new TypeError("Cannot read a message: the storage is damaged");
-  }
+  if (length > ring.mask << 2) throw damaged("read");
   return length;
 }
 
@@ -234,7 +233,7 @@ export function readMessage(ring: Ring, position: number, header: number): unkno
       return decode(bytes, 0, length);
     }
     default:
-      throw new TypeError("Cannot read a message: the storage is damaged");
+      throw damaged("read");
   }
 }
 
@@ -287,17 +286,23 @@ export class Lifted {
     const length = typeof value === "number" ? value : header >>> TYPE_BITS;
     if (type === BYTES) return this.#bytes.slice(at, at + length);
     if (type === VALUE) return decode(this.#bytes, at, at + length);
-    throw new TypeError("Cannot read a message: the storage is damaged");
+    throw damaged("read");
+  }
+
+  /** Forgets all of them, for a call that failed on the way. */
+  clear(): void {
+    this.#used = this.#taken = this.#messages.length = 0;
   }
 
   #makeRoom(length: number): number {
     const at = this.#used;
-    this.#used += wordsFor(length) * 4;
-    if (this.#used > this.#bytes.length) {
-      const grown = new Uint8Array(2 ** Math.ceil(Math.log2(this.#used)));
+    const used = at + wordsFor(length) * 4;
+    if (used > this.#bytes.length) {
+      const grown = new Uint8Array(2 ** Math.ceil(Math.log2(used)));
       grown.set(this.#bytes.subarray(0, at));
       this.#bytes = grown;
     }
+    this.#used = used;
     return at;
   }
 }
@@ -349,8 +354,17 @@ export function countIn(ring: Ring, header: number): number {
   const size = elementSize(typeIn(header));
   if (size === 0) return 1;
   const count = Math.floor(lengthIn(ring, header) / size);
-  if (count === 0) throw new TypeError("Cannot read a message: the storage is damaged");
+  if (count === 0) throw damaged("read");
   return count;
+}
+
+/** Whether a header is that of a whole message, or of a run in which there is one of that index. */
+export function isSound(ring: Ring, header: number, index: number): boolean {
+  const type = typeIn(header);
+  if ((header >>> TYPE_BITS) > ring.mask << 2 || (type >= FIRST && type < RUN)) return false;
+  const size = elementSize(type);
+  return index >= 0 && index < (size === 0 ? 1 : Math.floor((header >>> TYPE_BITS) / size)) &&
+    (type < RUN || size > 0);
 }
 
 /** Writes a run of `count` elements of `values` from `from` on. */

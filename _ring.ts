@@ -14,6 +14,16 @@ export interface Ring {
   readonly mask: number;
 }
 
+/** The error of a call that finds in the shared memory what nobody of this package ever writes there. */
+export function damaged(action: "read" | "write"): TypeError {
+  return new TypeError(`Cannot ${action} a message: the storage is damaged`);
+}
+
+/** Whether a ring can be of so many words. */
+export function isRingSize(size: number): boolean {
+  return size >= MIN_BYTES / 4 && size <= MAX_BYTES / 4 && (size & (size - 1)) === 0;
+}
+
 /** Largest storage: positions must stay comparable. */
 const MAX_BYTES = 1 << 30;
 const MIN_BYTES = 64;

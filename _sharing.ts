@@ -5,14 +5,19 @@
 
 import { type Domain, nameOf, pidOf, unpark } from "./_agent.ts";
 import type { Guard } from "./_exclusive.ts";
+import type { Handle, Holding, Holdings } from "./_handle.ts";
 import { GRANTED, placeState } from "./_line.ts";
 import { timeoutError } from "./_options.ts";
 import {
   ABANDONED,
   BUSY,
+  crowd,
   EVERYTHING,
   giveBack,
+  glanceAtHolders,
   isLock,
+  isPoisoned,
+  keeperOf,
   lastDead,
   type Permits,
   permitsAt,
@@ -24,6 +29,7 @@ import {
   tryTake,
   withdrawTake,
 } from "./_permits.ts";
+import { type Linked, type What, whatOf } from "./_report.ts";
 import { waitAsync, type Waiter, waitSync } from "./_wait.ts";
 import { AbandonedError, DeadlockError } from "./errors.ts";
 
@@ -41,6 +47,8 @@ export class Sharing {
   readonly kind: string;
   readonly domain: Domain;
   readonly permits: Permits;
+  /** The number of the primitive, for those who ask what is waited for. */
+  readonly serial: number;
   /** The public object, which lives as long as a guard or a wait: the one for this memory. */
   face: object | undefined;
   readonly #isLock: boolean;
@@ -53,8 +61,9 @@ export class Sharing {
   /** Whether there is none still, as far as this agent knows. */
   #isFull = false;
 
-  constructor(kind: string, domain: Domain, words: Int32Array, base: number) {
+  constructor(kind: string, domain: Domain, words: Int32Array, base: number, serial = 0) {
     this.kind = kind;
+    this.serial = serial;
     this.domain = domain;
     this.permits = permitsAt(domain, words, base);
     this.#isLock = isLock(this.permits);
@@ -166,6 +175,18 @@ export class Sharing {
     );
   }
 
+  /** What is held of it, at a glance. */
+  holdings(handle: Handle): Holdings {
+    const held: Holding[] = [];
+    glanceAtHolders(this.permits, (id, permits) => {
+      const isWriter = this.#isLock && permits >= EVERYTHING;
+      const call = isWriter ? "write" : this.#isLock ? "read" : "acquire";
+      held.push({ id, call, permits: isWriter ? 1 : permits });
+    });
+    const isAbandoned = held.length === 0 && isPoisoned(this.permits);
+    return { handle, held, isAbandoned, waiting: crowd(this.permits) };
+  }
+
   /** Claims what calls of this agent were granted, so that their places are free. */
   #claim(): void {
     for (const wait of this.#waits) {
@@ -195,13 +216,14 @@ export class Sharing {
   }
 }
 
-class Wait implements Waiter, Request {
+class Wait implements Waiter, Linked, Request {
   ticket = 0;
   place = -1;
   outcome: number = BUSY;
   readonly need: number;
   readonly recovers: boolean;
   readonly demand: Demand;
+  readonly what: What;
   /** Whether it blocks the thread. */
   readonly blocks: boolean;
   readonly #owner: Sharing;
@@ -211,6 +233,7 @@ class Wait implements Waiter, Request {
     this.#owner = owner;
     this.blocks = blocks;
     this.demand = demand;
+    this.what = whatOf(owner.kind, owner.serial, demand.call);
     this.need = demand.need;
     this.recovers = demand.recovers;
     this.#findsDeadlock = findsDeadlock;
@@ -257,6 +280,10 @@ class Wait implements Waiter, Request {
     // At once: other calls of this agent must not line it up, or look at what was its place.
     this.#owner.forget(this);
     return true;
+  }
+
+  keeper(): number {
+    return keeperOf(this.#owner.permits, this);
   }
 }
 

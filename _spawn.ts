@@ -10,15 +10,16 @@
 // Where there are no such workers, in browsers, a child is a global `Worker`, and the proof is that
 // the lock that it held becomes free.
 //
-// Who watches whom: the parent watches its children, and the root, the agent that nobody of us
-// started, watches all agents below it through ports of its own. So one that ends together with its
-// parent is declared dead all the same.
+// Others hear of its end from whoever watches it: see _watch.ts.
 //
 // Control words of a child, in Int32 units: 0 OUTCOME | 1 ENDED.
 
-import { bury, type Domain, home, isAlive, livingAgents, parentOf, requestStop } from "./_agent.ts";
+import { bury, type Domain, hasDescendants, home, lockName, requestStop } from "./_agent.ts";
+import { whileBlocked } from "./_park.ts";
 import type { Parcel } from "./_parcel.ts";
-import { holdLoop, lookNow, releaseLoop } from "./_wait.ts";
+import { findLocks, findThreads, type NodeWorker, type Port, type Threads } from "./_threads.ts";
+import { holdLoop, lookNow, releaseLoop, waitAsync } from "./_wait.ts";
+import { type Adoption, callRoot, endWatch, keepWatch, type Stop } from "./_watch.ts";
 
 /** What became of the child: changed once, by compare-and-swap, so that all agree for ever. */
 export const OUTCOME = 0;
@@ -42,30 +43,6 @@ const OVERDUE = 2_000;
 const TURN = 50;
 const MAX_DELAY = 2 ** 31 - 1;
 
-/** What is used of a message port of `node:worker_threads`. */
-export interface Port {
-  on(event: "message", listener: (message: never) => void): void;
-  on(event: "close", listener: () => void): void;
-  postMessage(message: unknown, transfer?: readonly unknown[]): void;
-  close(): void;
-  unref(): void;
-}
-
-interface NodeWorker {
-  on(event: "error" | "exit", listener: (value: unknown) => void): void;
-  terminate(): Promise<unknown>;
-  unref(): void;
-}
-
-interface Threads {
-  readonly Worker: new (url: URL, options: Record<string, unknown>) => NodeWorker;
-  readonly MessageChannel: new () => { port1: Port; port2: Port };
-}
-
-interface LockManager {
-  request(name: string, callback: () => unknown): Promise<unknown>;
-}
-
 /** What the worker is told to run. */
 export interface Task {
   readonly module: string;
@@ -87,26 +64,14 @@ export interface Seed extends Task {
   readonly lock: string;
   /** To its parent; in a global `Worker` messages go by `postMessage`. */
   readonly port?: Port;
-  /** To the root, if that is not the parent. */
-  readonly root?: Port;
-}
-
-/** To a child: end, of your own accord within so many milliseconds. */
-export interface Stop {
-  readonly stop: number;
+  /** To whoever watches for its end. */
+  readonly watcher?: Port;
 }
 
 /** To or from the process of a pool: what belongs to one of its tasks, by its number. */
 export interface Beside {
   readonly beside: number;
   readonly parcel: Parcel;
-}
-
-/** To the root: watch this agent. */
-interface Adoption {
-  readonly adopt: number;
-  readonly parent: number;
-  readonly port: Port;
 }
 
 // The text is constant: the runtime checks and caches it once, and it says nothing that publishing
@@ -125,8 +90,8 @@ const locked = new Promise((resolve, reject) => {
 
 /** What this agent knows of itself if it was started by us. */
 export const self: {
-  /** To the root: `undefined` if this agent is the root, or has no ports. */
-  up: Port | undefined;
+  /** To whoever watches for its end. */
+  watcher: Port | undefined;
   /** Whether the target looks for a stop by itself, and so must be given the time to find it. */
   looksForStop: boolean;
   /** Whether it has nothing left to do but to end its children. */
@@ -136,7 +101,7 @@ export const self: {
   /** Takes such a message. */
   onBeside: ((message: Beside) => void) | undefined;
 } = {
-  up: undefined,
+  watcher: undefined,
   looksForStop: false,
   isEnding: false,
   sendBeside: undefined,
@@ -173,6 +138,7 @@ export class Child {
   readonly #overdue = Promise.withResolvers<never>();
   #isHeld = false;
   #deadline = Infinity;
+  #isKilled = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /**
@@ -201,9 +167,9 @@ export class Child {
       domain: domain.memory,
       id,
       control: this.control.buffer,
-      lock: `sabre ${crypto.randomUUID()}`,
+      lock: lockName(domain, id),
     };
-    this.#host = startHost(seed, domain.id, {
+    this.#host = startHost(seed, domain, {
       message: (message) => {
         if ("beside" in message) this.onBeside?.(message);
         else this.report = message;
@@ -261,7 +227,18 @@ export class Child {
     await Promise.race([this.ended, this.#overdue.promise]);
   }
 
+  /** Stops it by force if its time is over. Returns for how long it is not, in milliseconds. */
+  stopIfDue(): number {
+    if (this.#isKilled || this.#deadline === Infinity) return Infinity;
+    const left = this.#deadline - performance.now();
+    if (left > 0) return left;
+    clearTimeout(this.#timer);
+    this.#kill();
+    return Infinity;
+  }
+
   #kill(): void {
+    this.#isKilled = true;
     // In the last steps of an end of its own there is nothing to stop.
     if (this.outcome === TERMINATED && this.isAlive) this.#host.kill();
     const giveUp = () => {
@@ -294,9 +271,9 @@ export class Child {
     }
     Atomics.store(control, ENDED, 1);
     bury(this.#domain, this.id);
-    stopOrphans(this.id);
+    endWatch(this.#domain, this.id);
     // Those below it end with it, and it has not ended entirely before they have.
-    for (const ward of wards.values()) if (ward.top === this.id) await ward.ended;
+    if (hasDescendants(this.#domain, this.id)) await untilAlone(this.#domain, this.id);
     const settling = this.#settle();
     if (settling !== undefined) await settling;
     this.hasEnded = true;
@@ -324,43 +301,36 @@ interface Events {
   end(): void;
 }
 
-function startHost(seed: Seed, parent: number, events: Events): Host {
+function startHost(seed: Seed, domain: Domain, events: Events): Host {
   const threads = findThreads();
   return threads === undefined
-    ? startWebWorker(seed, events)
-    : startNodeWorker(threads, seed, parent, events);
+    ? startWebWorker(seed, domain, events)
+    : startNodeWorker(threads, seed, domain, events);
 }
 
-function findThreads(): Threads | undefined {
-  // Not an import, which browsers could not resolve.
-  const { process } = globalThis as {
-    process?: { getBuiltinModule?: (name: string) => unknown };
-  };
-  return process?.getBuiltinModule?.("node:worker_threads") as Threads | undefined;
-}
-
-function startNodeWorker(threads: Threads, seed: Seed, parent: number, events: Events): Host {
+function startNodeWorker(threads: Threads, seed: Seed, domain: Domain, events: Events): Host {
   const { port1, port2 } = new threads.MessageChannel();
-  const transfer: unknown[] = [port2, seed.args.bytes];
-  const toRoot = self.up === undefined ? undefined : new threads.MessageChannel();
-  if (toRoot !== undefined) transfer.push(toRoot.port2);
-  const workerData = { ...seed, port: port2, root: toRoot?.port2 };
+  const watch = new threads.MessageChannel();
+  // Before the thread starts: this agent may be killed at any moment, and its child must be watched.
+  const adoption: Adoption = { adopt: seed.id, parent: domain.id, port: watch.port1 };
+  if (self.watcher === undefined) {
+    keepWatch(domain, adoption);
+  } else {
+    self.watcher.postMessage(adoption, [watch.port1]);
+    callRoot(domain);
+  }
   let worker: NodeWorker;
   try {
-    worker = new threads.Worker(new URL(BOOTSTRAP), { workerData, transferList: transfer });
+    worker = new threads.Worker(new URL(BOOTSTRAP), {
+      workerData: { ...seed, port: port2, watcher: watch.port2 },
+      transferList: [port2, watch.port2, seed.args.bytes],
+    });
   } catch (error) {
     port1.close();
-    toRoot?.port1.close();
+    watch.port2.close();
     throw error;
   }
-  if (toRoot !== undefined) {
-    const adoption: Adoption = { adopt: seed.id, parent, port: toRoot.port1 };
-    self.up!.postMessage(adoption, [toRoot.port1]);
-  }
-  port1.on("message", (message: Parcel | Beside | Adoption) => {
-    if ("adopt" in message) adopt(message, seed.id);
-    else events.message(message);
-  });
+  port1.on("message", (message: Parcel | Beside) => events.message(message));
   let hasExited = false;
   worker.on("error", events.crash);
   worker.on("exit", () => {
@@ -390,14 +360,17 @@ function startNodeWorker(threads: Threads, seed: Seed, parent: number, events: E
 /** From a child in a global `Worker`: it holds its lock. */
 export const LOCKED = "locked";
 
-function startWebWorker(seed: Seed, events: Events): Host {
-  const { locks } = (globalThis.navigator ?? {}) as { locks?: LockManager };
+function startWebWorker(seed: Seed, domain: Domain, events: Events): Host {
+  const locks = findLocks();
   let isWatched = false;
   const watch = () => {
     if (isWatched || locks === undefined) return;
     isWatched = true;
     // Granted when the thread of the child has ended.
-    locks.request(seed.lock, () => events.end());
+    locks.request(seed.lock, () => {
+      bury(domain, seed.id);
+      events.end();
+    });
   };
   const worker = new Worker(BOOTSTRAP, { type: "module", name: seed.name });
   worker.onmessage = ({ data }: MessageEvent<Parcel | Beside | typeof LOCKED>) => {
@@ -419,47 +392,20 @@ function startWebWorker(seed: Seed, events: Events): Host {
   return { send: (message) => worker.postMessage(message), kill };
 }
 
-// -- The root ----------------------------------------------------------------------------------
-
-interface Ward {
-  readonly parent: number;
-  /** The child of the root below which it is. */
-  readonly top: number;
-  readonly port: Port;
-  readonly ended: Promise<void>;
-}
-
-const wards = new Map<number, Ward>();
-
-/** Watches an agent that one below this one has started. */
-function adopt({ adopt: id, parent, port }: Adoption, top: number): void {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  wards.set(id, { parent, top, port, ended: promise });
-  port.on("message", (message: Adoption) => adopt(message, top));
-  port.on("close", () => {
-    wards.delete(id);
-    bury(home(), id);
-    stopOrphans(id);
-    resolve();
-  });
-  port.unref();
-  if (!isAlive(home(), parent)) stopOrphans(parent);
-}
-
-/** Asks those to end whose parent has ended without waiting for them. */
-function stopOrphans(parent: number): void {
-  // Only the root knows of all: one that has a slot and no port was never started, as its parent died
-  // while it was about to.
-  if (self.up === undefined) {
-    const domain = home();
-    for (const id of livingAgents(domain)) {
-      if (parentOf(domain, id) === parent && !wards.has(id)) bury(domain, id);
-    }
-  }
-  for (const [id, ward] of wards) {
-    if (ward.parent !== parent) continue;
-    requestStop(home(), id);
-    const stop: Stop = { stop: 0 };
-    ward.port.postMessage(stop);
+/** Resolves when nobody who descends from a child of this agent lives. */
+async function untilAlone(domain: Domain, child: number): Promise<void> {
+  const waiter = { poll: () => !hasDescendants(domain, child), withdraw: () => true };
+  try {
+    await waitAsync(domain, waiter, Infinity, undefined, false);
+  } catch {
+    // This agent is to end, and waits for nobody.
   }
 }
+
+// Stops those by force whose time is over when this thread is blocked and its timers do not run.
+const { look } = whileBlocked;
+whileBlocked.look = (waited) => {
+  let left = look(waited);
+  for (const child of children) left = Math.min(left, child.stopIfDue());
+  return left;
+};

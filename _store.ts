@@ -62,8 +62,8 @@ import {
   waiting,
   waitingNow,
 } from "./_line.ts";
-import { countIn, wordsOf } from "./_record.ts";
-import { readWord, type Ring, ringAt } from "./_ring.ts";
+import { BYTES, countIn, INT_HEADER, INT_WORDS, isSound, VALUE, wordsOf } from "./_record.ts";
+import { damaged, readWord, type Ring, ringAt } from "./_ring.ts";
 import { spinWhile } from "./_park.ts";
 
 const CLOSED = 4; // 1 once closed; set under both latches, read by anyone
@@ -116,6 +116,8 @@ export const ITEM = 0;
 export const NEWS = 1;
 /** Mark of a place that was told that there is something, and assigned nothing. */
 export const TOLD = -5;
+/** Mark of a place to which nothing can be assigned, as what is there is no item. */
+export const DAMAGED = -6;
 /** Mark of a place whose agent died before it took the item that it was assigned. */
 const ORPHAN = -3;
 /** Mark of a place that was assigned the offer. */
@@ -132,6 +134,8 @@ export interface Store {
   head: number;
   /** PUTS when last seen; it can only be further on, and GETS cannot be beyond it. */
   seen: number;
+  /** No item that was put by then lies beyond this position. */
+  limit: number;
 }
 
 /** This agent's view of the memory. */
@@ -140,7 +144,9 @@ export function storeAt(domain: Domain, words: Int32Array): Store {
   const gets = { domain, words, base: GET_LINE };
   const ring = ringAt(words, RING, words[SIZE]!);
   const head = Atomics.load(words, HEAD);
-  return { domain, words, ring, puts, gets, head, seen: Atomics.load(words, PUTS) };
+  // As if nothing had been put: the first look then finds out.
+  const seen = Atomics.load(words, GETS);
+  return { domain, words, ring, puts, gets, head, seen, limit: 0 };
 }
 
 /** Writes what never changes. Nobody else has the memory yet. */
@@ -196,9 +202,11 @@ export function isClosed(store: Store): boolean {
 /** Whether a record of `need` words could not be put now: asked as one who puts it would. */
 export function isFull(store: Store, need: number): boolean {
   enterPut(store);
-  const isFull = !canPut(store, need);
-  exitPut(store);
-  return isFull;
+  try {
+    return !canPut(store, need);
+  } finally {
+    exitPut(store);
+  }
 }
 
 /** Says that one item that was taken is done. `false`: more were done than taken. */
@@ -269,6 +277,8 @@ export function canPut(store: Store, need: number): boolean {
   if (words[OFFERING]! !== 0) closeOffer(words);
   // Nobody who waits is passed, and nothing is taken of what was set aside for those who were served.
   if (waitingNow(store.puts) === 0 && words[OFFERING]! === 0 && fits(store, need)) return true;
+  // It would never be otherwise, and whoever waits for it could wait for ever.
+  if (!isUsedSoundly(store)) throw damaged("write");
   // What is full may only look so because of the dead.
   if (deaths(store.domain) === words[PUT_SEEN]!) return false;
   mendPuts(store);
@@ -279,7 +289,9 @@ export function canPut(store: Store, need: number): boolean {
 export function spareWords(store: Store): number {
   const { words, ring } = store;
   store.head = Atomics.load(words, HEAD);
-  return ring.mask + 1 - ((tailOf(store) - store.head) | 0) - words[RESERVED]!;
+  const spare = ring.mask + 1 - ((tailOf(store) - store.head) | 0) - words[RESERVED]!;
+  // Never more than the ring, whatever lies there.
+  return Math.min(spare, ring.mask + 1);
 }
 
 /** Items that may be put; `Infinity` without a limit. Under the latch. */
@@ -373,12 +385,21 @@ function closeOffer(words: Int32Array): void {
 
 function fits(store: Store, need: number): boolean {
   const { words, ring } = store;
-  const room = ring.mask + 1 - words[RESERVED]! - need;
-  if (((tailOf(store) - store.head) | 0) > room) {
+  // Never more than the ring, whatever lies there.
+  const room = Math.min(ring.mask + 1 - words[RESERVED]!, ring.mask + 1) - need;
+  let used = (tailOf(store) - store.head) | 0;
+  if (used > room || used < 0) {
     store.head = Atomics.load(words, HEAD);
-    if (((tailOf(store) - store.head) | 0) > room) return false;
+    used = (tailOf(store) - store.head) | 0;
+    if (used > room || used < 0) return false;
   }
   return words[MAX_ITEMS]! === 0 || spareItems(store) > 0;
+}
+
+/** Whether as much of the ring is used, and set aside, as can be. Under the latch of the put side. */
+function isUsedSoundly(store: Store): boolean {
+  const used = (tailOf(store) - Atomics.load(store.words, HEAD)) | 0;
+  return used >= 0 && used <= store.ring.mask + 1 && store.words[RESERVED]! >= 0;
 }
 
 /** Puts the put side in order after a death; harmless at any time. Under its latch. */
@@ -431,11 +452,35 @@ export function gettable(store: Store): number {
   // Others may have got beyond what this agent saw: then it is no more than a negative number.
   const seen = ((store.seen >> 1) - (words[GETS]! >> 1)) << 1 >> 1;
   if (seen > 0) return seen;
-  store.seen = Atomics.load(words, PUTS);
-  const count = difference(store.seen, words[GETS]!);
+  const puts = Atomics.load(words, PUTS);
+  const count = difference(puts, words[GETS]!);
+  if (count > mostItems(store)) throw damaged("read");
+  store.seen = puts;
+  // What is not free yet fits in the ring.
+  store.limit = (nextOf(store) + store.ring.mask + 1) | 0;
   // What is empty may only look so because somebody died with an item.
   if (count === 0 && deaths(store.domain) !== words[GET_SEEN]!) mendGets(store);
   return count;
+}
+
+/** No more items than this can be in the ring: those of a run have a byte each. */
+function mostItems(store: Store): number {
+  return (store.ring.mask + 1) << 2;
+}
+
+/** The header of the next unassigned item's record. Under the latch, when something is gettable. */
+export function nextHeader(store: Store): number {
+  const header = readWord(store.ring, nextOf(store));
+  const isInt = header === INT_HEADER && indexOf(store) === 0;
+  const words = isInt ? INT_WORDS : soundWords(store, header);
+  // Reading on past what was put might find no end at all.
+  if (((store.limit - nextOf(store)) | 0) < words) throw damaged("read");
+  return header;
+}
+
+function soundWords(store: Store, header: number): number {
+  if (!isSound(store.ring, header, indexOf(store))) throw damaged("read");
+  return wordsOf(store.ring, header);
 }
 
 /** Spins until something is put, for less time than going to sleep would take. Under no latch. */
@@ -507,9 +552,12 @@ export function hasOffer(store: Store): boolean {
   return Atomics.load(store.words, OFFER) === OPEN;
 }
 
-/** Length and type of the offer. Under the latch, when there is one. */
-export function offerOf(store: Store): { length: number; type: number } {
-  return { length: store.words[OFFER_LENGTH]!, type: store.words[OFFER_TYPE]! };
+/** Length and type of the offer, of at most `most` bytes. Under the latch, when there is one. */
+export function offerOf(store: Store, most: number): { length: number; type: number } {
+  const length = store.words[OFFER_LENGTH]!;
+  const type = store.words[OFFER_TYPE]!;
+  if (length < 0 || length > most || (type !== VALUE && type !== BYTES)) throw damaged("read");
+  return { length, type };
 }
 
 /** Takes the offer, after it was copied. Under the latch. */
@@ -541,6 +589,13 @@ export function serveGets(store: Store): void {
       Atomics.sub(words, ORPHANS, 1);
     } else if (count > 0) {
       const position = nextOf(store);
+      const isItem = count <= mostItems(store) &&
+        isSound(ring, readWord(ring, position), indexOf(store));
+      if (!isItem) {
+        // For all of them, and for good. Who comes later finds out without waiting.
+        serveAll(gets, DAMAGED);
+        return;
+      }
       setNotes(gets, place, position, indexOf(store));
       words[OUTSTANDING] = words[OUTSTANDING]! + 1;
       // In this order: whoever dies in between leaves it assigned but not counted, likewise.
@@ -643,7 +698,10 @@ function mendGets(store: Store): void {
         freeServed(gets, place);
         continue;
       }
-      if (isNext(store, place)) assign(store, readWord(ring, noteOf(gets, place)), 1);
+      if (isNext(store, place)) {
+        const header = readWord(ring, noteOf(gets, place));
+        if (isSound(ring, header, indexOf(store))) assign(store, header, 1);
+      }
       if (isDead && state === GRANTED) remark(gets, place, ORPHAN);
       if (isDead || state === ORPHAN) orphans++;
       outstanding++;

@@ -9,8 +9,20 @@
 // for, then PARK, then notifies. So no change can fall between the look and the sleep.
 
 import { type Domain, joinedDomains, setParked, stopRequested } from "./_agent.ts";
-import { canBlock, park, parkAsync } from "./_park.ts";
-import { TerminatedError } from "./errors.ts";
+import { millis } from "./_clock.ts";
+import { canBlock, park, parkAsync, whileBlocked } from "./_park.ts";
+import {
+  type Cycle,
+  describeCycle,
+  findDeadlock,
+  type Linked,
+  tellAwake,
+  tellBlocked,
+  tellPromise,
+  toldBy,
+  type What,
+} from "./_report.ts";
+import { DeadlockError, TerminatedError } from "./errors.ts";
 
 /** One waiting call, as the primitive that it waits at sees it. */
 export interface Waiter {
@@ -24,6 +36,8 @@ export interface Waiter {
    * what it brought has to be taken.
    */
   withdraw(): boolean;
+  /** What is waited for, for those who ask what this agent does. A lock's wait is {@linkcode Linked}. */
+  readonly what?: What | undefined;
 }
 
 /** A wait that takes nothing and stands in nobody's way, for those who wait for several things. */
@@ -40,6 +54,8 @@ export const NEWS: unique symbol = Symbol("sabre.news");
 const SLICE = 1_000;
 /** The same for an agent in several domains, whose stop word wakes it in one of them only. */
 const SHORT_SLICE = 100;
+/** How long a lock's wait lasts before it looks whether it can ever end, in milliseconds. */
+const PATIENCE = 100;
 /** Longest delay that timers take. */
 const MAX_DELAY = 2 ** 31 - 1;
 
@@ -53,7 +69,11 @@ export function waitSync(
   timeout: number,
   call: string,
 ): boolean {
-  const deadline = timeout === Infinity ? Infinity : performance.now() + timeout;
+  const start = performance.now();
+  const deadline = start + timeout;
+  const isLinked = timeout === Infinity && waiter.what?.isLock === true;
+  // Of this wait, for others: 0 until it is told of.
+  let number = 0;
   setParked(domain, 1);
   try {
     for (;;) {
@@ -63,7 +83,8 @@ export function waitSync(
         if (waiter.withdraw()) throw terminated();
         continue;
       }
-      const left = deadline - performance.now();
+      const now = performance.now();
+      const left = deadline - now;
       if (left <= 0) {
         if (waiter.withdraw()) return false;
         continue;
@@ -72,16 +93,42 @@ export function waitSync(
         if (waiter.withdraw()) throw mayNotBlock(call);
         continue;
       }
+      const waited = now - start;
+      let slice = joinedDomains().length > 1 ? SHORT_SLICE : SLICE;
+      number = tellBlocked(domain, number, waiter.what, isLinked);
+      if (isLinked && waited < PATIENCE) {
+        slice = Math.min(slice, PATIENCE - waited);
+      } else if (isLinked) {
+        const cycle = findDeadlock(domain, waiter as Waiter & Linked);
+        if (cycle !== undefined) {
+          if (waiter.withdraw()) throw deadlock(domain, call, cycle);
+          continue;
+        }
+      }
       park(
         domain.words,
         domain.park,
         epoch,
-        Math.min(left, joinedDomains().length > 1 ? SHORT_SLICE : SLICE),
+        Math.min(left, slice, whileBlocked.look(waited)),
       );
     }
   } finally {
+    if (number !== 0) awake(domain, number);
     if (!pumpOf(domain).armed) setParked(domain, 0);
   }
+}
+
+function awake(domain: Domain, number: number): void {
+  tellAwake(domain, number);
+  // What was told of a promise has been overwritten.
+  if (told !== undefined) tell(told);
+}
+
+function deadlock(domain: Domain, call: string, cycle: Cycle): DeadlockError {
+  const { kind, serial } = toldBy(domain, domain.id)!;
+  return new DeadlockError(
+    `Cannot ${call} ${kind} #${serial}: deadlock: ${describeCycle(domain, cycle)}`,
+  );
 }
 
 /**
@@ -131,7 +178,9 @@ export function mayNotBlock(call: string): DOMException {
 class Pending {
   /** Whether the event loop stays alive for it. */
   readonly holds: boolean;
-  readonly #domain: Domain;
+  readonly domain: Domain;
+  /** When it began, as {@linkcode millis} says. */
+  readonly since: number = millis();
   readonly #waiter: Waiter;
   readonly #resolve: (served: boolean) => void;
   readonly #reject: (reason: unknown) => void;
@@ -149,7 +198,7 @@ class Pending {
     holds: boolean,
   ) {
     this.holds = holds;
-    this.#domain = domain;
+    this.domain = domain;
     this.#waiter = waiter;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -162,13 +211,17 @@ class Pending {
     signal?.addEventListener("abort", this.#onAbort);
   }
 
+  get what(): What | undefined {
+    return this.#waiter.what;
+  }
+
   /** Settles the call if its wait is over or must end. */
   look(): void {
     try {
       if (this.#waiter.poll()) {
         this.#end();
         this.#resolve(true);
-      } else if (stopRequested(this.#domain)) {
+      } else if (stopRequested(this.domain)) {
         this.#giveUp(() => this.#reject(terminated()));
       }
     } catch (error) {
@@ -214,10 +267,37 @@ function add(pending: Pending): void {
   // may wait for primitives of several.
   for (const domain of joinedDomains()) pumpOf(domain).arm();
   pending.look();
+  if (told === undefined && pendings.has(pending) && pending.what !== undefined) tell(pending);
 }
 
 function remove(pending: Pending): void {
   if (pendings.delete(pending) && pending.holds) releaseLoop();
+  if (pending === told) tellNext(pending);
+}
+
+/** The oldest of the pending calls that say what they wait for: the one that others are told of. */
+let told: Pending | undefined;
+
+function tell(pending: Pending): void {
+  told = pending;
+  tellPromise(pending.domain, pending.what, pending.since);
+}
+
+function tellNext({ domain }: Pending): void {
+  told = undefined;
+  tellPromise(domain, undefined, 0);
+  for (const pending of pendings) {
+    if (pending.what !== undefined) return tell(pending);
+  }
+}
+
+/** What the promises of this agent wait for that say so, oldest first. */
+export function pendingWaits(domain: Domain): { what: What; since: number }[] {
+  const waits: { what: What; since: number }[] = [];
+  for (const { domain: own, what, since } of pendings) {
+    if (own === domain && what !== undefined) waits.push({ what, since });
+  }
+  return waits;
 }
 
 /** Lets the pending calls look again whenever this agent's PARK word in one domain is notified. */

@@ -69,6 +69,7 @@ import {
   type WaitOptions,
 } from "./_options.ts";
 import { canBlock } from "./_park.ts";
+import { type What, whatOf } from "./_report.ts";
 import { mayNotBlock, waitAsync, type Waiter, waitSync } from "./_wait.ts";
 import { BrokenBarrierError } from "./errors.ts";
 
@@ -326,10 +327,13 @@ class Arrivals {
   readonly rounds: Rounds;
   /** The barrier, which lives as long as a wait: the one object that knows of it. */
   readonly face: Barrier;
+  /** What they wait for. */
+  readonly what: What;
   readonly #waiting = new Set<Arrival>();
 
   constructor(face: Barrier, rounds: Rounds) {
     this.face = face;
+    this.what = whatOf("Barrier", face.handle.serial, "wait");
     this.rounds = rounds;
     this.domain = rounds.domain;
   }
@@ -380,10 +384,12 @@ class Arrival implements Waiter {
   /** 0 for the first of the round. */
   readonly index: number;
   outcome: number = WAITING;
+  readonly what: What;
   readonly #arrivals: Arrivals;
 
   constructor(arrivals: Arrivals, index: number) {
     this.#arrivals = arrivals;
+    this.what = arrivals.what;
     this.index = index;
   }
 

@@ -80,6 +80,7 @@ import {
   type WaitOptions,
 } from "./_options.ts";
 import { canBlock } from "./_park.ts";
+import { type What, whatOf } from "./_report.ts";
 import { mayNotBlock, waitAsync, type Waiter, waitSync } from "./_wait.ts";
 import { AbandonedError, TerminatedError } from "./errors.ts";
 import { Lock, RLock } from "./lock.ts";
@@ -115,6 +116,7 @@ export class Condition {
   readonly #lock: Lock | RLock;
   readonly #exclusive: Exclusive;
   readonly #waiters: Waiters;
+  readonly #what: What;
 
   static {
     registerKind("Condition", (handle) => Condition.from(handle));
@@ -152,6 +154,7 @@ export class Condition {
       };
     const words = new Int32Array(this.handle.memory);
     this.#waiters = waitersAt(domain, words, this.handle.offset / 4);
+    this.#what = whatOf("Condition", this.handle.serial, "wait");
     remember(this.handle, domain, this);
   }
 
@@ -215,7 +218,7 @@ export class Condition {
     const exclusive = this.#exclusive;
     const held = exclusive.check(guard, ACTION);
     if (timeout === 0) return false;
-    const wait = new Wait(this.#waiters, exclusive, signal);
+    const wait = new Wait(this.#waiters, exclusive, signal, this.#what);
     const deadline = performance.now() + timeout;
     for (;;) {
       const suspended = exclusive.suspend();
@@ -242,7 +245,7 @@ export class Condition {
    * @throws {TypeError} If the guard is not held, or not of this condition's lock.
    * @throws {AbandonedError} If the lock was abandoned meanwhile. The guard is held, by recovery.
    * @throws {DeadlockError} If the lock was given to an `acquire` of this same agent, which cannot run
-   * while this blocks. The guard is not held.
+   * while this blocks, or to an agent that is blocked by what this one holds. The guard is not held.
    * @throws {DOMException} Named `InvalidStateError` on the main thread of a browser; nothing was done.
    * @throws {RangeError} If more tasks wait than a condition has places: some four thousand in an agent.
    * @throws {TerminatedError} If this agent is being terminated. The guard is not held.
@@ -264,7 +267,7 @@ export class Condition {
     const held = exclusive.check(guard, ACTION);
     if (timeout === 0) return false;
     if (!canBlock) throw mayNotBlock("wait");
-    const wait = new Wait(this.#waiters, exclusive, undefined);
+    const wait = new Wait(this.#waiters, exclusive, undefined, this.#what);
     const deadline = performance.now() + timeout;
     for (;;) {
       const suspended = exclusive.suspend();
@@ -464,6 +467,7 @@ class Wait implements Waiter {
   readonly #exclusive: Exclusive;
   readonly #signal: AbortSignal | undefined;
   readonly #place: number;
+  readonly what: What;
   /** The count of deaths up to which the lock is known not to be abandoned. */
   #deaths: number;
   /** Whether the lock was abandoned, so that the notification may never come. */
@@ -471,7 +475,13 @@ class Wait implements Waiter {
   #hasLeft = false;
 
   /** Takes a place in line. While the lock is held: who notifies after that finds it. */
-  constructor(waiters: Waiters, exclusive: Exclusive, signal: AbortSignal | undefined) {
+  constructor(
+    waiters: Waiters,
+    exclusive: Exclusive,
+    signal: AbortSignal | undefined,
+    what: What,
+  ) {
+    this.what = what;
     this.#waiters = waiters;
     this.#exclusive = exclusive;
     this.#signal = signal;

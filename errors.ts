@@ -104,7 +104,8 @@ export class TerminatedError extends Error {
 }
 
 /**
- * The wait could never have ended, because what it waits for is held by the one who would wait.
+ * The wait could never have ended, because what it waits for is held by the one who would wait, or by
+ * agents that are blocked by what that one holds. The message names who holds what.
  *
  * @example A lock is not re-entrant
  * ```ts

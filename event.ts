@@ -49,6 +49,7 @@ import {
   remember,
 } from "./_handle.ts";
 import { signalOf, type SyncWaitOptions, timeoutOf, type WaitOptions } from "./_options.ts";
+import { type What, whatOf } from "./_report.ts";
 import { NEWS, type News, waitAsync, waitSync } from "./_wait.ts";
 
 export type { Handle, SyncWaitOptions, WaitOptions };
@@ -104,6 +105,7 @@ export class SharedEvent {
     const words = new Int32Array(this.handle.memory);
     this.#waits = {
       face: this,
+      what: whatOf("SharedEvent", this.handle.serial, "wait"),
       pulse: { domain, words, base: this.handle.offset / 4 },
       count: 0,
     };
@@ -260,6 +262,8 @@ interface Waits {
   /** The event, which lives as long as a wait: the one object that counts them. */
   readonly face: SharedEvent;
   readonly pulse: Pulse;
+  /** What they wait for. */
+  readonly what: What;
   /** How many calls wait. */
   count: number;
 }
@@ -267,6 +271,7 @@ interface Waits {
 class Wait implements News {
   readonly domain: Domain;
   readonly #waits: Waits;
+  readonly what: What;
   /** The state when the call was made: a set after that is for it. */
   readonly #since: number;
   #isRegistered = false;
@@ -274,6 +279,7 @@ class Wait implements News {
 
   constructor(waits: Waits) {
     this.#waits = waits;
+    this.what = waits.what;
     this.domain = waits.pulse.domain;
     this.#since = stateOf(waits.pulse);
   }

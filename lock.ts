@@ -13,6 +13,9 @@
  * - The deadlock to know: a task that awaits something while it holds a guard keeps everybody out,
  *   including the other tasks of its own agent. A Sync acquire that could only be served by its own
  *   agent throws {@linkcode DeadlockError} instead of hanging.
+ * - The other one: agents that take the same locks in different orders. Where all agents of such a
+ *   circle are blocked, in Sync calls without a `timeout`, exactly one of them gets a `DeadlockError`
+ *   that names them all, within about a second; when it gives back what it holds, the others go on.
  *
  * @example Guard a critical section
  * ```ts
@@ -41,6 +44,8 @@ import {
   domainOf,
   type Handle,
   handleOf,
+  HOLDINGS,
+  type Holdings,
   PRIMITIVE,
   recall,
   registerKind,
@@ -122,6 +127,11 @@ export class Lock {
   static {
     registerKind("Lock", (handle) => Lock.from(handle));
     Object.defineProperty(Lock.prototype, PRIMITIVE, { value: "Lock" });
+    Object.defineProperty(Lock.prototype, HOLDINGS, {
+      value(this: Lock): Holdings {
+        return this.#exclusive.holdings(this.handle);
+      },
+    });
   }
 
   /**
@@ -195,7 +205,8 @@ export class Lock {
    * @param options How long to wait, in milliseconds; whether to recover.
    * @returns The guard to release.
    * @throws {AbandonedError} If the last holder died and `recover` is not set.
-   * @throws {DeadlockError} If this agent holds the lock itself and no `timeout` is given.
+   * @throws {DeadlockError} If this agent holds the lock itself, or agents that are blocked like this
+   * one wait for each other in a circle, and no `timeout` is given. The lock was not taken.
    * @throws {DOMException} Named `TimeoutError` if `timeout` passed; the lock was not taken. Named
    * `InvalidStateError` on the main thread of a browser, if it would have to wait.
    * @throws {TerminatedError} If this agent is being terminated and would have to wait.
@@ -334,6 +345,11 @@ export class RLock {
   static {
     registerKind("RLock", (handle) => RLock.from(handle));
     Object.defineProperty(RLock.prototype, PRIMITIVE, { value: "RLock" });
+    Object.defineProperty(RLock.prototype, HOLDINGS, {
+      value(this: RLock): Holdings {
+        return this.#exclusive.holdings(this.handle);
+      },
+    });
   }
 
   /**
@@ -414,7 +430,8 @@ export class RLock {
    * acquire it again.
    * @returns The guard to release.
    * @throws {AbandonedError} If the last holder died and `recover` is not set.
-   * @throws {DeadlockError} If a task of this agent holds the lock and no `timeout` is given.
+   * @throws {DeadlockError} If a task of this agent holds the lock, or agents that are blocked like this
+   * one wait for each other in a circle, and no `timeout` is given. The lock was not taken.
    * @throws {TypeError} If `within` is not a held guard of this lock.
    * @throws {DOMException} Named `TimeoutError` if `timeout` passed; the lock was not taken. Named
    * `InvalidStateError` on the main thread of a browser, if it would have to wait.
@@ -547,7 +564,7 @@ export class RLock {
 
 function attach(lock: object, handle: Handle, domain: Domain): Exclusive {
   const words = new Int32Array(handle.memory);
-  const exclusive = new Exclusive(handle.sabre, domain, words, handle.offset / 4);
+  const exclusive = new Exclusive(handle.sabre, domain, words, handle.offset / 4, handle.serial);
   expose(lock, exclusive);
   remember(handle, domain, lock);
   return exclusive;

@@ -28,6 +28,7 @@
 
 export * from "./barrier.ts";
 export * from "./condition.ts";
+export * from "./diagnostics.ts";
 export * from "./errors.ts";
 export * from "./event.ts";
 export * from "./lock.ts";

@@ -51,8 +51,9 @@ import {
 import type { Call, Calls } from "./_calls.ts";
 import { EMPTY, Receiver } from "./_receiver.ts";
 import { isTypedArray, type RunArray } from "./_record.ts";
-import { ringAt, ringWords } from "./_ring.ts";
+import { damaged, isRingSize, ringAt, ringWords } from "./_ring.ts";
 import { Sender } from "./_sender.ts";
+import { whatOf } from "./_report.ts";
 import { NEWS, type News } from "./_wait.ts";
 import { ClosedError, DeadlockError } from "./errors.ts";
 
@@ -245,9 +246,13 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
   static from<Out = unknown, In = unknown>(value: unknown): Connection<Out, In> {
     const handle = handleOf(value, "Connection", RINGS * 4);
     const words = new Int32Array(handle.memory, 0, RINGS);
-    const rings = 1 + Atomics.load(words, DUPLEX);
-    const bytes = (RINGS + rings * Atomics.load(words, SIZE)) * 4;
-    if (handle.memory.byteLength !== bytes || handle.offset !== 0) {
+    const duplex = Atomics.load(words, DUPLEX);
+    const size = Atomics.load(words, SIZE);
+    const bytes = (RINGS + (1 + duplex) * size) * 4;
+    if (
+      handle.memory.byteLength !== bytes || handle.offset !== 0 || !isRingSize(size) ||
+      (duplex !== 0 && duplex !== 1)
+    ) {
       throw new TypeError(
         `Cannot attach Connection: its memory has ${handle.memory.byteLength} bytes instead of ${bytes}`,
       );
@@ -1090,16 +1095,21 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     const peer = OWNER + 1 - this.#end;
     if (duplex || this.#end === 1) {
       this.#sender = new Sender(this.#side(writerOf, this.#end, peer, duplex));
+      this.#sender.calls.what = whatOf("Connection", this.handle.serial, "send");
     }
     if (duplex || this.#end === 0) {
       this.#receiver = new Receiver(this.#side(readerOf, 1 - this.#end, peer, duplex));
+      this.#receiver.calls.what = whatOf("Connection", this.handle.serial, "receive");
     }
   }
 
   #side(open: typeof writerOf, channel: number, peer: number, duplex: boolean): Side {
     const words = this.#words;
     const size = Atomics.load(words, SIZE);
-    const ring = ringAt(words, RINGS + (duplex ? channel : 0) * size, size);
+    const start = RINGS + (duplex ? channel : 0) * size;
+    // Once more: it was looked at when this end was made.
+    if (!isRingSize(size) || start + size > words.length) throw damaged("read");
+    const ring = ringAt(words, start, size);
     return open(this.#domain, words, ring, CHANNELS + channel * CHANNEL_WORDS, peer);
   }
 

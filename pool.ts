@@ -51,6 +51,7 @@ import {
 } from "./_serve.ts";
 import { CHILD, type Child } from "./_spawn.ts";
 import { targetName } from "./_target.ts";
+import { whatOf } from "./_report.ts";
 import { holdLoop, lookNow, NEWS, type News, releaseLoop, waitAsync } from "./_wait.ts";
 import { AbandonedError, ClosedError, RemoteError, TerminatedError } from "./errors.ts";
 import { type Connection, pipe } from "./pipe.ts";
@@ -522,7 +523,8 @@ export class Pool implements AsyncDisposable {
     const signal = signalOf(options, "join Pool");
     const timeout = timeoutOf(options, "join Pool");
     if (this.#state === "open") throw new TypeError("Cannot join Pool: close it first");
-    const waiter = { poll: () => this.#members.size === 0, withdraw: () => true };
+    const what = whatOf("Pool", 0, "join");
+    const waiter = { poll: () => this.#members.size === 0, withdraw: () => true, what };
     if (waiter.poll()) return;
     const served = timeout > 0 && await waitAsync(home(), waiter, timeout, signal);
     if (!served) throw timeoutError("join Pool", timeout);

@@ -71,6 +71,7 @@ import {
 import { give, pack, unpack } from "./_parcel.ts";
 import { CHILD, Child, FAILED, RETURNED, self, TERMINATED } from "./_spawn.ts";
 import { isLoading, targetName } from "./_target.ts";
+import { whatOf } from "./_report.ts";
 import { NEWS, type News, waitAsync } from "./_wait.ts";
 import { AbandonedError, RemoteError, TerminatedError } from "./errors.ts";
 
@@ -414,7 +415,8 @@ export class Process<
     const timeout = timeoutOf(options, action);
     const child = this.#started(action);
     if (child.hasEnded) return;
-    const waiter = { poll: () => child.hasEnded, withdraw: () => true };
+    const what = whatOf("Process", this.pid, "join");
+    const waiter = { poll: () => child.hasEnded, withdraw: () => true, what };
     const served = timeout > 0 && await waitAsync(home(), waiter, timeout, signal);
     if (!served) throw timeoutError(action, timeout);
   }

@@ -55,7 +55,7 @@ import {
 } from "./_options.ts";
 import { closedQueue, Putting } from "./_putting.ts";
 import { isTypedArray, type RunArray } from "./_record.ts";
-import { ringWords } from "./_ring.ts";
+import { isRingSize, ringWords } from "./_ring.ts";
 import {
   closeStore,
   finishOne,
@@ -72,6 +72,7 @@ import {
   wantZero,
   zerosOf,
 } from "./_store.ts";
+import { whatOf } from "./_report.ts";
 import { NEWS, type News, waitAsync, type Waiter, waitSync } from "./_wait.ts";
 import { ClosedError } from "./errors.ts";
 import type { Received } from "./pipe.ts";
@@ -176,6 +177,8 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
     this.#store = storeAt(this.#domain, words);
     this.#putting = new Putting(this.#store, overflow);
     this.#getting = new Getting(this.#store, overflow);
+    this.#putting.calls.what = whatOf("Queue", this.handle.serial, "put");
+    this.#getting.calls.what = whatOf("Queue", this.handle.serial, "get");
     this.#maxItems = limitsOf(words).maxItems || Infinity;
     remember(this.handle, this.#domain, this);
   }
@@ -200,11 +203,12 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
    */
   static from<T = unknown>(value: unknown): Queue<T> {
     const handle = handleOf(value, "Queue", STORE_WORDS * 4);
-    const { size } = limitsOf(new Int32Array(handle.memory, 0, STORE_WORDS));
+    const { size, maxItems } = limitsOf(new Int32Array(handle.memory, 0, STORE_WORDS));
     const bytes = (STORE_WORDS + size) * 4;
     if (
-      handle.memory.byteLength !== bytes || handle.offset !== 0 || (size & (size - 1)) !== 0 ||
-      !(handle.overflow instanceof SharedArrayBuffer) || !handle.overflow.growable
+      handle.memory.byteLength !== bytes || handle.offset !== 0 || !isRingSize(size) ||
+      maxItems < 0 || !(handle.overflow instanceof SharedArrayBuffer) ||
+      !handle.overflow.growable || handle.overflow.maxByteLength !== MAX_OVERFLOW
     ) {
       throw new TypeError(
         `Cannot attach Queue: its memory has ${handle.memory.byteLength} bytes instead of ${bytes}, or lacks its overflow`,
@@ -859,6 +863,7 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
         return isOver();
       },
       withdraw: () => true,
+      what: whatOf("Queue", this.handle.serial, "join"),
       [Symbol.dispose]: () => {
         if (--this.#joins === 0) forgetZero(store, slot);
       },

@@ -10,7 +10,9 @@
  *   one `write({ recover: true })` gets a guard whose `abandoned` is `true`. Releasing that guard makes
  *   the lock ordinary again. A reader that dies leaves no trace.
  * - The deadlock to know: reading again while holding a read guard, when a writer waits in between. Read
- *   once, and pass the guard on.
+ *   once, and pass the guard on. Of agents that are blocked by each other for ever, in Sync calls
+ *   without a `timeout`, one gets a `DeadlockError`, as with a `Lock`; where several readers keep a
+ *   writer waiting it may go unnoticed.
  *
  * @example Many readers, one writer
  * ```ts
@@ -37,6 +39,8 @@ import {
   domainOf,
   type Handle,
   handleOf,
+  HOLDINGS,
+  type Holdings,
   PRIMITIVE,
   recall,
   registerKind,
@@ -80,6 +84,11 @@ export class RwLock {
   static {
     registerKind("RwLock", (handle) => RwLock.from(handle));
     Object.defineProperty(RwLock.prototype, PRIMITIVE, { value: "RwLock" });
+    Object.defineProperty(RwLock.prototype, HOLDINGS, {
+      value(this: RwLock): Holdings {
+        return this.#sharing.holdings(this.handle);
+      },
+    });
   }
 
   /**
@@ -98,7 +107,13 @@ export class RwLock {
     this.handle = existing ?? create();
     const domain = domainOf(this.handle);
     const words = new Int32Array(this.handle.memory);
-    this.#sharing = new Sharing("RwLock", domain, words, this.handle.offset / 4);
+    this.#sharing = new Sharing(
+      "RwLock",
+      domain,
+      words,
+      this.handle.offset / 4,
+      this.handle.serial,
+    );
     this.#sharing.face = this;
     remember(this.handle, domain, this);
   }
@@ -157,7 +172,8 @@ export class RwLock {
    * @returns The guard to release.
    * @throws {AbandonedError} If a writer died and nobody has recovered the lock.
    * @throws {DeadlockError} If this agent holds the lock for writing and no `timeout` is given, or holds
-   * it for reading while an earlier `write` of its own waits.
+   * it for reading while an earlier `write` of its own waits; or if agents that are blocked like this
+   * one wait for each other in a circle.
    * @throws {DOMException} Named `TimeoutError` if `timeout` passed; the lock was not taken. Named
    * `InvalidStateError` on the main thread of a browser, if it would have to wait.
    * @throws {TerminatedError} If this agent is being terminated and would have to wait.
@@ -226,7 +242,8 @@ export class RwLock {
    * @param options How long to wait, in milliseconds; whether to recover.
    * @returns The guard to release.
    * @throws {AbandonedError} If the last writer died and `recover` is not set.
-   * @throws {DeadlockError} If this agent holds the lock itself, in either way, and no `timeout` is given.
+   * @throws {DeadlockError} If this agent holds the lock itself, in either way, and no `timeout` is
+   * given; or if agents that are blocked like this one wait for each other in a circle.
    * @throws {DOMException} Named `TimeoutError` if `timeout` passed; the lock was not taken. Named
    * `InvalidStateError` on the main thread of a browser, if it would have to wait.
    * @throws {TerminatedError} If this agent is being terminated and would have to wait.

@@ -29,7 +29,8 @@
  */
 
 import { show, signalOf, type SyncWaitOptions, timeoutOf, type WaitOptions } from "./_options.ts";
-import { NEWS, type News, waitAsync, waitSync } from "./_wait.ts";
+import { whatOf } from "./_report.ts";
+import { NEWS, type News, waitAsync, type Waiter, waitSync } from "./_wait.ts";
 import type { SharedEvent } from "./event.ts";
 import type { Connection } from "./pipe.ts";
 import type { Process } from "./process.ts";
@@ -138,6 +139,8 @@ export function selectSync<S extends Selectable>(
   }
 }
 
+const SELECT = whatOf("select", 0, "");
+
 /** The sources of one call, each with what tells of its news. */
 class Selection<S extends Selectable> {
   readonly #news = new Map<S, News>();
@@ -163,12 +166,13 @@ class Selection<S extends Selectable> {
     return ready;
   }
 
-  waiter(): { poll(): boolean; withdraw(): boolean } {
+  waiter(): Waiter {
     this.#waits = Array.from(this.#news.keys(), newsOf);
     return {
       // All of them: each has to know that this agent wants to be woken.
       poll: () => this.#waits.map((wait) => wait.poll()).includes(true),
       withdraw: () => true,
+      what: SELECT,
     };
   }
 

@@ -38,6 +38,8 @@ import {
   domainOf,
   type Handle,
   handleOf,
+  HOLDINGS,
+  type Holdings,
   PRIMITIVE,
   recall,
   registerKind,
@@ -133,6 +135,11 @@ export class Semaphore {
   static {
     registerKind("Semaphore", (handle) => Semaphore.from(handle));
     Object.defineProperty(Semaphore.prototype, PRIMITIVE, { value: "Semaphore" });
+    Object.defineProperty(Semaphore.prototype, HOLDINGS, {
+      value(this: Semaphore): Holdings {
+        return this.#sharing.holdings(this.handle);
+      },
+    });
   }
 
   /**
@@ -156,7 +163,13 @@ export class Semaphore {
     this.handle = existing ?? create(permits, options);
     const domain = domainOf(this.handle);
     const words = new Int32Array(this.handle.memory);
-    this.#sharing = new Sharing("Semaphore", domain, words, this.handle.offset / 4);
+    this.#sharing = new Sharing(
+      "Semaphore",
+      domain,
+      words,
+      this.handle.offset / 4,
+      this.handle.serial,
+    );
     this.#sharing.face = this;
     this.#max = maxOf(this.#sharing.permits) || Infinity;
     remember(this.handle, domain, this);

@@ -44,6 +44,19 @@ export function ghost(name = "ghost"): Domain {
   return { memory: real.memory, words: real.words, id, park, wakes: [] };
 }
 
+/** Ghosts in all slots that are free. */
+export function fillSlots(): Domain[] {
+  const ghosts: Domain[] = [];
+  for (;;) {
+    try {
+      ghosts.push(ghost());
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      return ghosts;
+    }
+  }
+}
+
 /** How many calls of all agents stand in line for a lock. */
 export function crowdOf(lock: object): number {
   return crowd(exclusiveOf(lock)!.mutex);

@@ -11,13 +11,13 @@ import {
 } from "@std/assert";
 import fc from "fast-check";
 import { bury, type Domain, home, requestStop, slotOf } from "../_agent.ts";
-import { arrive, BARRIER_WORDS, enter, exit, type Rounds } from "../_barrier.ts";
+import { arrive, BARRIER_WORDS, enter, exit, forgetOutcome, type Rounds } from "../_barrier.ts";
 import { lockLatch } from "../_latch.ts";
 import { Barrier } from "../barrier.ts";
 import { BrokenBarrierError } from "../errors.ts";
 import { SharedArray } from "../shared.ts";
 import { abortable, settlesSoon, turn, until } from "./_helpers.ts";
-import { errorName, ghost, Peer } from "./_workers.ts";
+import { errorName, fillSlots, ghost, Peer } from "./_workers.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any;
@@ -443,4 +443,30 @@ Deno.test("Barrier.waitSync() with no time left never passes a round that was re
     }
   }
   assert(resets > 10);
+});
+
+Deno.test("Barrier: the death of an agent that does not wait ends no later round", () => {
+  const barrier = new Barrier(2);
+  const other = ghost();
+  arriveAs(barrier, other);
+  assertEquals(barrier.waitSync(), 1);
+  forgetOutcome(roundsOf(barrier, other));
+  assertEquals(arriveAs(barrier, other), 0);
+  bury(home(), ghost().id);
+  assertEquals([barrier.waiting, barrier.broken], [1, false]);
+  assertEquals(barrier.waitSync(), 1);
+  bury(home(), other.id);
+});
+
+Deno.test("Barrier: rounds are the same with agents in all slots, one of which dies", async () => {
+  const ghosts = fillSlots();
+  const barrier = new Barrier(2);
+  const first = barrier.wait();
+  bury(home(), ghosts[0]!.id);
+  assertEquals([barrier.waiting, barrier.broken], [1, false]);
+  bury(home(), ghosts[1]!.id);
+  assertEquals(arriveAs(barrier, ghosts.at(-1)!), 1);
+  assertEquals(await first, 0);
+  await assertWorks(barrier);
+  for (const { id } of ghosts.slice(2)) bury(home(), id);
 });

@@ -375,7 +375,7 @@ for (const moment of ["at once", "while it waits for the lock"] as const) {
     const first = errorName(() => waitAs(condition, log, "first", { signal }));
     const second = waitAs(condition, log, "second");
     const third = waitAs(condition, log, "third");
-    await turn();
+    await line(condition, 3);
     const guard = condition.lock.tryAcquire()!;
     condition.notify();
     if (moment !== "at once") await turn();

@@ -9,7 +9,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import fc from "fast-check";
-import { bury, home, requestStop } from "../_agent.ts";
+import { bury, home, livingAgents, requestStop } from "../_agent.ts";
 import { EVENT_WORDS } from "../_event.ts";
 import { SharedEvent } from "../event.ts";
 import { select, selectSync } from "../select.ts";
@@ -284,6 +284,8 @@ Deno.test({
 });
 
 Deno.test("SharedEvent: whoever waits is woken if the one who sets it dies before it wakes anybody", async () => {
+  // The end of any agent makes everybody look, also that of a worker of a test before.
+  await until(() => livingAgents(home()).length === 1);
   const event = new SharedEvent();
   const waiting = event.wait();
   // As if an agent had died between the two.

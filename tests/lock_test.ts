@@ -17,10 +17,22 @@ import { runInNewContext } from "node:vm";
 import { bury, type Domain, home, pidOf, requestStop } from "../_agent.ts";
 import { Exclusive, exclusiveOf } from "../_exclusive.ts";
 import { lockLatch, unlockLatch } from "../_latch.ts";
-import { BUSY, giveBack, pollTake, TAKEN, takeOrLineUp, withdrawTake } from "../_mutex.ts";
+import { GRANTED } from "../_line.ts";
+import {
+  BUSY,
+  giveBack,
+  POISONED,
+  pollTake,
+  recover,
+  TAKEN,
+  takeOrLineUp,
+  tryTake,
+  withdrawTake,
+} from "../_mutex.ts";
 import { AbandonedError, DeadlockError } from "../errors.ts";
 import { type Guard, Lock, RLock } from "../lock.ts";
 import { SharedArray, SharedValue } from "../shared.ts";
+import { diesAt } from "./_death.ts";
 import { block, settlesSoon, turn, until } from "./_helpers.ts";
 import { crowdOf, errorName, ghost, Peer } from "./_workers.ts";
 
@@ -34,6 +46,8 @@ const KINDS = [["Lock", () => new Lock()], ["RLock", () => new RLock()]] as cons
 
 /** The word of a lock that guards its bookkeeping. */
 const LATCH = 4;
+/** The first of the words that say whose turn in line it is. */
+const PLACE = 64 + 16;
 
 /** Registers one test for each of the two classes. */
 function both(name: string, run: (lock: AnyLock) => void | Promise<void>, options = {}): void {
@@ -1730,3 +1744,96 @@ both(
     assertFalse(mine.abandoned);
   },
 );
+
+both(
+  ": an heir that got it and died while others looked after the dead has abandoned it",
+  async (lock) => {
+    const words = new Int32Array(lock.handle.memory);
+    const { load } = Atomics;
+    const atomics = Atomics as unknown as { load: (...args: unknown[]) => unknown };
+    const real = load as unknown as (...args: unknown[]) => unknown;
+    // After each time that others look whether the heir has made use of its place.
+    for (let moment = 1;; moment++) {
+      const guard = lock.acquireSync();
+      const heir = ghost();
+      const { mutex } = exclusiveOfGhost(lock, heir);
+      const wait = { ticket: 0, place: -1 };
+      assertEquals(takeOrLineUp(mutex, wait), BUSY);
+      age();
+      guard.release();
+      bury(home(), ghost().id);
+      let looks = 0;
+      atomics.load = (view, index) => {
+        const value = real(view, index);
+        const isLook = index === PLACE + wait.place &&
+          (view as Int32Array).length === words.length && value === GRANTED;
+        if (isLook && ++looks === moment) {
+          assertEquals(pollTake(mutex, wait), TAKEN);
+          bury(home(), heir.id);
+        }
+        return value;
+      };
+      try {
+        assertStrictEquals(lock.tryAcquire(), undefined);
+      } catch (error) {
+        assert(error instanceof AbandonedError, String(error));
+      } finally {
+        atomics.load = real;
+      }
+      if (looks < moment) {
+        // Nobody looked that often: the heir still has it.
+        assert(moment > 2);
+        assertEquals(pollTake(mutex, wait), TAKEN);
+        giveBack(mutex);
+        bury(home(), heir.id);
+        break;
+      }
+      await assertAbandoned(lock);
+      lock.acquireSync({ recover: true }).release();
+    }
+    await assertFree(lock);
+  },
+);
+
+both(": an heir that died is replaced once, wherever the one who does so dies", async (lock) => {
+  let isThrough = false;
+  for (let moment = 1; !isThrough; moment++) {
+    const [first, heir, mender, next] = [ghost(), ghost(), ghost(), ghost()];
+    const guard = exclusiveOfGhost(lock, first).tryAcquire(false, true)!;
+    const wait = { ticket: 0, place: -1 };
+    const { mutex } = exclusiveOfGhost(lock, next);
+    assertEquals(
+      takeOrLineUp(exclusiveOfGhost(lock, heir).mutex, { ticket: 0, place: -1 }),
+      BUSY,
+    );
+    assertEquals(takeOrLineUp(mutex, wait), BUSY);
+    age();
+    guard.release();
+    bury(home(), heir.id);
+    isThrough = !diesAt(moment, () => exclusiveOfGhost(lock, mender).tryAcquire(true, true));
+    bury(home(), mender.id);
+    const outcome = pollTake(mutex, wait);
+    // An abandonment too many is harmless.
+    if (outcome === POISONED) recover(mutex);
+    else assertEquals(outcome, TAKEN);
+    assertStrictEquals(lock.tryAcquire(), undefined);
+    giveBack(mutex);
+    await assertFree(lock);
+    bury(home(), first.id);
+    bury(home(), next.id);
+  }
+});
+
+both(": its holder's death is told, with its pid, wherever the one who notes it dies", (lock) => {
+  let isThrough = false;
+  for (let moment = 1; !isThrough; moment++) {
+    const [holder, mender] = [ghost(), ghost()];
+    exclusiveOfGhost(lock, holder).tryAcquire(false, true);
+    bury(home(), holder.id);
+    isThrough = !diesAt(moment, () => tryTake(exclusiveOfGhost(lock, mender).mutex, false));
+    bury(home(), mender.id);
+    const error = assertThrows(() => lock.tryAcquire(), AbandonedError);
+    assertMatch(error.message, new RegExp(`\\b${pidOf(holder.id)}\\b`));
+    lock.tryAcquire({ recover: true })!.release();
+  }
+});

@@ -9,9 +9,12 @@ import config from "../deno.json" with { type: "json" };
 // Types may come from anywhere, as long as no cycle arises. A new file needs a place here; a file
 // that does not exist yet may have one.
 const LAYERS: readonly (readonly string[])[] = [
-  ["errors.ts", "_options.ts", "_clock.ts", "_park.ts", "_ring.ts", "_flow.ts"],
+  ["errors.ts", "_options.ts", "_clock.ts", "_park.ts", "_ring.ts", "_flow.ts", "_threads.ts"],
   ["_agent.ts", "_cells.ts"],
-  ["_latch.ts", "_line.ts", "_wait.ts", "_handle.ts"],
+  ["_latch.ts", "_line.ts", "_report.ts"],
+  ["_wait.ts"],
+  ["_watch.ts"],
+  ["_warden.ts", "_handle.ts"],
   [
     "_mutex.ts",
     "_permits.ts",
@@ -28,7 +31,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["lock.ts", "semaphore.ts", "event.ts", "barrier.ts", "pipe.ts"],
   ["rwlock.ts", "condition.ts", "queue.ts", "shared.ts"],
   ["process.ts"],
-  ["_child.ts", "_serve.ts", "select.ts"],
+  ["_child.ts", "_serve.ts", "select.ts", "diagnostics.ts"],
   ["pool.ts"],
   ["mod.ts"],
 ];

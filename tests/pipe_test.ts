@@ -1988,3 +1988,35 @@ Deno.test("a getter that closes the end while its message is encoded sends nothi
   assertThrows(() => here.sendSync(message), ClosedError);
   assertEquals(there.tryReceive(), { state: "closed" });
 });
+
+// -- Limits --------------------------------------------------------------------------------------
+
+Deno.test("a message that fills the storage exactly is sent at once", () => {
+  const [here, there] = pipe({ capacity: 64 });
+  // With the word before it, 16 words.
+  const bytes = new Uint8Array(60).fill(7);
+  here.sendBytesSync(bytes, { timeout: 0 });
+  assertEquals(there.receiveBytesSync({ timeout: 0 }), bytes);
+  assertThrows(() => here.sendBytesSync(new Uint8Array(61), { timeout: 0 }), DOMException);
+});
+
+Deno.test("sendMany: what an iterator gave is sent before it is asked for more", () => {
+  const [here, there] = pipe();
+  const seen: unknown[] = [];
+  function* values(): Generator<number> {
+    for (let i = 1; i <= 3; i++) {
+      yield i;
+      seen.push(there.receiveSync({ timeout: 0 }));
+    }
+  }
+  assertEquals(here.sendManySync(values()), 3);
+  assertEquals(seen, [1, 2, 3]);
+});
+
+Deno.test("sendMany of a typed array to an end that was closed is a ClosedError, if none went through", () => {
+  for (const values of [new Int32Array([1, 2]), new Float64Array([1])]) {
+    const [here, there] = pipe();
+    there.close();
+    assertThrows(() => here.sendManySync(values), ClosedError);
+  }
+});

@@ -71,3 +71,17 @@ Deno.test("200 cycles of starting, using and ending a process leave no threads a
   assert(threads <= 1, `${threads} threads more than before`);
   assert(megabytes <= 32, `${megabytes} MiB more than before`);
 });
+
+Deno.test("a program ends by itself after workers of its own took part, and one of them died", {
+  timeout: 60_000,
+}, async () => {
+  const { code, output, errors } = await run("own_workers");
+  assertEquals([code, output, errors], [0, "node web AbandonedError", ""]);
+});
+
+Deno.test("a program ends by itself after 100 children died that waited in calls of every kind", {
+  timeout: 120_000,
+}, async () => {
+  const { code, output, errors } = await run("blocked_calls");
+  assertEquals([code, output, errors], [0, "100 are gone", ""]);
+});

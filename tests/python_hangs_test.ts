@@ -16,6 +16,7 @@ import {
   Queue,
   RemoteError,
   RLock,
+  Semaphore,
   SharedArray,
   SharedEvent,
   SharedValue,
@@ -89,6 +90,50 @@ Deno.test(
   },
 );
 
+Deno.test("Queue.get() goes on when a consumer is killed inside it", LIMIT, async () => {
+  const queue = new Queue<number>();
+  const ready = new SharedEvent();
+  await using child = new Process(TARGETS, { target: targets.getOne, args: [queue, ready] })
+    .start();
+  await ready.wait();
+  block(20);
+  await child.terminate({ grace: 0 });
+  queue.putSync(1);
+  assertEquals(await queue.get(SOON), 1);
+  assertEquals(queue.size, 0);
+});
+
+Deno.test("Queue.close() ends it for every consumer, and drains it first", LIMIT, async () => {
+  const queue = new Queue<number>();
+  await using one = new Process(TARGETS, { target: targets.countItems, args: [queue] }).start();
+  await using two = new Process(TARGETS, { target: targets.countItems, args: [queue] }).start();
+  for (let i = 0; i < 1_000; i++) queue.putSync(i);
+  queue.close();
+  assertEquals(await one.result + await two.result, 1_000);
+});
+
+Deno.test("Process.join() returns although nobody has emptied the queue", LIMIT, async () => {
+  const queue = new Queue<Uint8Array>({ capacity: 2 ** 20 });
+  await using child = new Process(TARGETS, { target: targets.putAndEnd, args: [queue] }).start();
+  await child.join({ timeout: 20_000 });
+  assertEquals([child.exitCode, queue.size], [0, 9]);
+  assertEquals((await queue.get()).length, 100_000);
+});
+
+Deno.test(
+  "Connection.recv() ends with the child although the parent has kept the child's end",
+  LIMIT,
+  async () => {
+    const [here, there] = pipe<string>();
+    await using child = new Process(TARGETS, { target: targets.sendOne, args: [there as never] })
+      .start();
+    assertEquals(here.receiveSync(), "once");
+    assertThrows(() => here.receiveSync({ timeout: 10_000 }), ClosedError);
+    await child.join();
+    assertEquals(there.closed, false);
+  },
+);
+
 Deno.test("Connection.recv() ends when the sender is killed inside a message", LIMIT, async () => {
   const [here, there] = pipe<Uint8Array>();
   const ready = new SharedEvent();
@@ -152,10 +197,26 @@ for (const lock of [new Lock(), new RLock()]) {
   });
 }
 
+Deno.test("Semaphore gets the permits of a process that died back", LIMIT, async () => {
+  const semaphore = new Semaphore(2);
+  await using child = new Process(TARGETS, { target: targets.dieWithPermits, args: [semaphore] })
+    .start();
+  await child.join();
+  using _guard = await semaphore.acquire({ permits: 2, ...SOON });
+});
+
 Deno.test("Pool survives a worker that dies in a task", LIMIT, async () => {
   await using pool = new Pool(TARGETS, { size: 1 });
   await assertRejects(() => pool.run(targets.die), AbandonedError);
   assertEquals(await pool.run(targets.double, [2]), 4);
+});
+
+Deno.test("Pool survives sys.exit() in a task, with whatever code", LIMIT, async () => {
+  await using pool = new Pool(TARGETS, { size: 1 });
+  for (const code of [0, 1]) {
+    await assertRejects(() => pool.run(targets.exitWith, [code]), AbandonedError);
+    assertEquals(await pool.map(targets.double, [1, 2]), [2, 4]);
+  }
 });
 
 Deno.test("Pool survives an idle worker that dies", LIMIT, async () => {

@@ -1,24 +1,14 @@
 // Copyright 2026 the Sabre authors. MIT license.
 
 // Every interleaving, in small bounds, of the shipped permits (Semaphore, RwLock), conditions, events
-// and barriers; and mutants of them, which must be caught.
+// and barriers.
 
-import { assert, assertEquals } from "@std/assert";
-import { explore, type ExploreOptions } from "./explore.ts";
-import { DEATH, holds, options } from "./shipped.ts";
-import { load, type Loaded } from "./transform.ts";
-
-type Edit = (file: string, source: string) => string;
-
-function family(name: string, edit?: Edit): Promise<Loaded> {
-  return load(new URL(`./scenarios/${name}.ts`, import.meta.url), {
-    ...options,
-    constants: { ...options.constants, "_condition.ts": { PLACES: 10 } },
-    ...(edit === undefined ? {} : { edit }),
-  });
-}
+import { assertEquals } from "@std/assert";
+import { DEATH, family, holds, specified } from "./shipped.ts";
 
 const permits = await family("permits");
+/** Over a latch by its specification. */
+const composed = await specified("permits");
 const conditions = await family("condition");
 const events = await family("event");
 const barriers = await family("barrier");
@@ -41,6 +31,8 @@ Deno.test("permits survive requests that give up: those behind them that fit are
 
 Deno.test("permits survive a death anywhere", () => {
   holds(permits, "permits", [{ total: 1, needs: [1, 1], deaths: true }], DEATH);
+  const bystander = { deaths: true, bystander: true };
+  holds(composed, "permits", [{ total: 1, needs: [1, 1], rounds: 2, ...bystander }], DEATH);
   holds(permits, "permits", [{ total: 2, needs: [2, 1], cancelling: 2, deaths: true }], DEATH);
   holds(permits, "permits", [{ total: 4, needs: [4, 1], isLock: true, deaths: true }], DEATH);
 });
@@ -55,6 +47,8 @@ Deno.test("events release everyone who waits, by a pulse too, whoever dies", () 
   holds(events, "event", [{ waiters: 2 }]);
   holds(events, "event", [{ waiters: 2, pulse: true }]);
   holds(events, "event", [{ waiters: 1, setters: 2, pulse: true }]);
+  holds(events, "event", [{ waiters: 1, setters: 2, pulse: true, early: true }]);
+  holds(events, "event", [{ waiters: 2, pulse: true, early: true }]);
   holds(events, "event", [{ waiters: 2, pulse: true, deaths: true }], DEATH);
 });
 
@@ -67,101 +61,5 @@ Deno.test("barriers let all or none through, each with its index", () => {
 
 Deno.test("barriers break when a party dies, wherever it is", () => {
   holds(barriers, "barrier", [{ parties: 2, cancelling: 1, deaths: true }], DEATH);
-  holds(barriers, "barrier", [{ parties: 3, deaths: true }], DEATH);
+  holds(barriers, "barrier", [{ parties: 2, resets: true, deaths: true }], DEATH);
 });
-
-// -- Mutants -----------------------------------------------------------------------------------
-
-const MUTANTS: [string, string, string, string, object, ExploreOptions?][] = [
-  [
-    "permits",
-    "one that gives up does not serve those behind it",
-    "if (left) serveLine(permits);",
-    "",
-    { total: 2, needs: [2, 1, 1], cancelling: 1, keeps: true },
-  ],
-  [
-    "permits",
-    "giving back serves nobody",
-    "  setFree(permits, words[base + FREE]! + count);\n  serveLine(permits);\n  exit(permits);\n}\n\n/**\n * Puts",
-    "  setFree(permits, words[base + FREE]! + count);\n  exit(permits);\n}\n\n/**\n * Puts",
-    { total: 1, needs: [1, 1] },
-  ],
-  [
-    "permits",
-    "what is granted and not claimed is not counted after a death",
-    "if (placeState(line, place) === GRANTED) used += needOf(line, place);",
-    "",
-    { total: 1, needs: [1, 1, 1], deaths: true },
-    DEATH,
-  ],
-  [
-    "permits",
-    "who holds permits is not noted",
-    "words[base + HELD + slot] = words[base + HELD + slot]! + need;",
-    "",
-    { total: 1, needs: [1, 1], deaths: true },
-    DEATH,
-  ],
-  [
-    "condition",
-    "a dead waiter's notification is dropped",
-    "if (heir >= 0) serve(line, heir, GRANTED);",
-    "",
-    { waiters: 2, cancelling: 1, times: 1 },
-    { walks: 5_000 },
-  ],
-  [
-    "event",
-    "the count of sets does not matter",
-    "isSet(state) || state >> 1 !== since >> 1",
-    "isSet(state)",
-    { waiters: 1, pulse: true },
-  ],
-  [
-    "event",
-    "setting wakes nobody",
-    "unparkSlot(domain, part * 32 + 31 - Math.clz32(bits & -bits));",
-    "",
-    { waiters: 1 },
-  ],
-  [
-    "barrier",
-    "the round is committed last",
-    "Atomics.store(words, base + STATE, COMPLETE);\n    complete(rounds);",
-    "complete(rounds);",
-    { parties: 3, deaths: true },
-    DEATH,
-  ],
-  [
-    "barrier",
-    "a dead waiter does not break it",
-    "if (Atomics.load(words, base + MARK + slot) > 0) breakUp(rounds);",
-    "",
-    { parties: 2, deaths: true },
-    DEATH,
-  ],
-  [
-    "barrier",
-    "one that waits does not look after the dead",
-    "if (deaths(domain) === Atomics.load(words, base + SEEN)) return;",
-    "if (base === 0) return;",
-    { parties: 2, deaths: true },
-    DEATH,
-  ],
-];
-
-for (const [name, what, from, to, scenario, bounds = {}] of MUTANTS) {
-  Deno.test(`mutant of ${name}: ${what}`, async () => {
-    let isChanged = false;
-    const module = await family(name, (file, source) => {
-      if (!source.includes(from) || !file.includes(name)) return source;
-      isChanged = true;
-      return source.replace(from, to);
-    });
-    assert(isChanged, "the source has changed: adapt the mutant");
-    const { violation } = explore(module.scenario(name, scenario), { ...bounds, simplify: false });
-    assert(violation !== undefined, "not caught");
-    console.log(violation!.message);
-  });
-}

@@ -9,8 +9,8 @@ export function park(
   index: number,
   expected: number,
   milliseconds: number,
-): void {
-  Atomics.wait(words, index, expected, milliseconds);
+): boolean {
+  return Atomics.wait(words, index, expected, milliseconds) === "timed-out";
 }
 
 export function parkAsync(
@@ -25,6 +25,8 @@ export function parkAsync(
 export function wakeAll(words: Int32Array<SharedArrayBuffer>, index: number): void {
   Atomics.notify(words, index);
 }
+
+export const whileBlocked = { look: (): number => Infinity };
 
 export const spinLimit = 0;
 

@@ -15,6 +15,7 @@ export const options: LoadOptions = {
     "_park.ts": new URL("./park.ts", import.meta.url),
     "_clock.ts": new URL("./clock.ts", import.meta.url),
     "_codec.ts": new URL("./codec.ts", import.meta.url),
+    "_report.ts": new URL("./report.ts", import.meta.url),
   },
   constants: {
     "_latch.ts": { SPINS: 0 },
@@ -29,6 +30,10 @@ function adapt(file: string, source: string): string {
   if (file === "_putting.ts") {
     // A constructor cannot yield. Runs are put without a limit of items.
     return source.replace("limitsOf(store.words).maxItems > 0", "false");
+  }
+  if (file === "_sharing.ts") {
+    // Nor can it look into memory.
+    return source.replace("isLock(this.permits)", 'kind === "RwLock"');
   }
   if (file === "_wait.ts") {
     // Nothing keeps an event loop alive, and a promise is two functions that the caller gives.
@@ -56,6 +61,35 @@ export function shipped(
     ...latch === "real" ? options : overLatch,
     edit: (file, source) =>
       edit === undefined ? adapt(file, source) : edit(file, adapt(file, source)),
+  });
+}
+
+/** The scenario of agents that block each other, who look for a deadlock at once. */
+export function deadlocks(edit?: LoadOptions["edit"]): Promise<Loaded> {
+  const { "_report.ts": _, ...replace } = overLatch.replace!;
+  return load(new URL("./scenarios/deadlock.ts", import.meta.url), {
+    replace,
+    constants: { ...options.constants, "_wait.ts": { SLICE: Infinity, PATIENCE: 0 } },
+    edit: (file, source) =>
+      edit === undefined ? adapt(file, source) : edit(file, adapt(file, source)),
+  });
+}
+
+/** The same for the scenarios of permits, conditions, events and barriers. */
+export function family(name: string, edit?: LoadOptions["edit"]): Promise<Loaded> {
+  return load(new URL(`./scenarios/${name}.ts`, import.meta.url), {
+    ...options,
+    constants: { ...options.constants, "_condition.ts": { PLACES: 10 } },
+    ...(edit === undefined ? {} : { edit }),
+  });
+}
+
+/** The same over a latch, and for conditions a lock, by their specifications: for three agents. */
+export function specified(name: string): Promise<Loaded> {
+  return load(new URL(`./scenarios/${name}.ts`, import.meta.url), {
+    ...overLatch,
+    replace: { ...overLatch.replace, "_mutex.ts": new URL("./mutex.ts", import.meta.url) },
+    constants: { ...options.constants, "_condition.ts": { PLACES: 10 } },
   });
 }
 

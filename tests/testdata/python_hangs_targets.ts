@@ -9,6 +9,7 @@ import type {
   Lock,
   Queue,
   RLock,
+  Semaphore,
   SharedEvent,
   SharedValue,
 } from "../../mod.ts";
@@ -32,6 +33,31 @@ export function dieInPut(queue: Queue<unknown>): void {
       return Deno.exit(1);
     },
   });
+}
+
+export function getOne(queue: Queue<number>, ready: SharedEvent): void {
+  ready.set();
+  queue.getSync();
+}
+
+export function countItems(queue: Queue<number>): number {
+  let count = 0;
+  for (const _item of queue) count++;
+  return count;
+}
+
+/** Puts more than a pipe of the system holds, and ends. */
+export function putAndEnd(queue: Queue<Uint8Array>): void {
+  for (let i = 0; i < 9; i++) queue.putSync(new Uint8Array(100_000));
+}
+
+export function sendOne(connection: Connection<string, never>): void {
+  connection.sendSync("once");
+}
+
+export function dieWithPermits(semaphore: Semaphore): void {
+  semaphore.acquireSync({ permits: 2 });
+  Deno.exit(1);
 }
 
 export function waitForNotice(condition: Condition, waiting: SharedValue<"i32">): void {
@@ -68,6 +94,10 @@ export function double(n: number): number {
 
 export function die(): void {
   Deno.exit(1);
+}
+
+export function exitWith(code: number): void {
+  Deno.exit(code);
 }
 
 /** Ends the process soon after the task, when it has nothing to do. */

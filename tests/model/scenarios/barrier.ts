@@ -24,14 +24,14 @@ import {
 import { park } from "../../../_park.ts";
 import { assert, awaitDeath, choose, named, oracle, type Scenario, step } from "../scenario.ts";
 
+const COUNT = 33; // as in `_barrier.ts`
+
 interface Shared {
   readonly memory: SharedArrayBuffer;
   readonly ids: readonly number[];
   readonly words: Int32Array<SharedArrayBuffer>;
   /** By round and index: how many passed with it. */
   readonly passed: Int32Array;
-  /** By party: 1 from when it waits. */
-  readonly arrived: Int32Array;
   /** By party: 1 once everybody may know that it died. */
   readonly buried: Int32Array;
 }
@@ -48,14 +48,13 @@ export interface BarrierOptions {
 }
 
 /** Waits, as one call of the only task of an agent. The index, or -1 if that failed. */
-function wait(shared: Shared, me: number, rounds: Rounds, mayCancel: boolean): number {
+function wait(rounds: Rounds, mayCancel: boolean): number {
   const { domain } = rounds;
   enter(rounds);
   if (outcomeOf(rounds) !== WAITING) forgetOutcome(rounds);
   const index = arrive(rounds);
   exit(rounds);
   if (index < 0 || index + 1 === parties(rounds)) return index;
-  shared.arrived[me] = 1;
   setParked(domain, 1);
   for (;;) {
     const epoch = Atomics.load(domain.words, domain.park);
@@ -86,14 +85,20 @@ function parties({ words, base }: Rounds): number {
 }
 
 function worker(shared: Shared, me: number, options: BarrierOptions): void {
-  const { memory, ids, words, passed, arrived, buried } = shared;
+  const { memory, ids, words, passed, buried } = shared;
   const domain = settle(memory, ids[me]!);
   const rounds = { domain, words, base: 0 };
   for (let round = 0; round < (options.rounds ?? 1); round++) {
     let isBroken = false;
     if (options.parties === 2 && options.deaths === true) step();
-    for (let i = 0; i < options.parties; i++) if (arrived[i]! + buried[i]! === 2) isBroken = true;
-    const index = wait(shared, me, rounds, me < (options.cancelling ?? 0));
+    // It had not passed: without this party no round was complete.
+    for (let i = 0; i < options.parties; i++) if (buried[i] === 1) isBroken = true;
+    const index = wait(rounds, me < (options.cancelling ?? 0));
+    const isLast = options.rounds === undefined && options.resets !== true;
+    if (isLast && options.deaths !== true && (options.cancelling ?? 0) > 0) {
+      // Nobody waits any more when one is told how it ended.
+      assert(Atomics.load(words, COUNT) === 0, "told before it is over");
+    }
     if (index < 0) return;
     assert(
       !isBroken || options.rounds !== undefined || options.resets === true,
@@ -120,10 +125,11 @@ export function barrier(options: BarrierOptions): Scenario<Shared> {
   return {
     name: `barrier ${JSON.stringify(options)}`,
     setup: () => {
-      const { memory, words } = home();
+      const { memory, words, id } = home();
       named("domain", memory);
-      const ids: number[] = [];
-      for (let i = 0; i < parties + 2; i++) ids.push(claimSlot(words, `agent ${i}`, 0));
+      // The first one lives in slot 0.
+      const ids = [id];
+      for (let i = 1; i < parties + 2; i++) ids.push(claimSlot(words, `agent ${i}`, 0));
       const buffer = named("barrier", new SharedArrayBuffer(BARRIER_WORDS * 4));
       const view = new Int32Array(buffer);
       initRounds(view, 0, parties);
@@ -132,7 +138,6 @@ export function barrier(options: BarrierOptions): Scenario<Shared> {
         ids,
         words: view,
         passed: oracle(parties * rounds),
-        arrived: oracle(parties),
         buried: oracle(parties),
       };
     },
@@ -144,7 +149,6 @@ export function barrier(options: BarrierOptions): Scenario<Shared> {
       ...(resets
         ? [{
           name: "resetter",
-          mortal: false,
           run: (shared: Shared) => {
             const domain = settle(shared.memory, shared.ids[parties]!);
             const view = { domain, words: shared.words, base: 0 };

@@ -133,10 +133,11 @@ export function condition(options: ConditionOptions): Scenario<Shared> {
   return {
     name: `condition ${JSON.stringify(options)}`,
     setup: () => {
-      const { memory, words } = home();
+      const { memory, words, id } = home();
       named("domain", memory);
-      const ids: number[] = [];
-      for (let i = 0; i < waiters + 2; i++) ids.push(claimSlot(words, `agent ${i}`, 0));
+      // The first one lives in slot 0.
+      const ids = [id];
+      for (let i = 1; i < waiters + 2; i++) ids.push(claimSlot(words, `agent ${i}`, 0));
       return {
         memory,
         ids,

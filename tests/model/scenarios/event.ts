@@ -3,7 +3,16 @@
 // An event: a set, and a pulse, releases everyone who waits at that moment, also if who sets it dies.
 
 import { bury, claimSlot, home, setParked, settle } from "../../../_agent.ts";
-import { clear, EVENT_WORDS, forget, hasHappened, set, stateOf, want } from "../../../_event.ts";
+import {
+  clear,
+  EVENT_WORDS,
+  forget,
+  hasHappened,
+  isSet,
+  set,
+  stateOf,
+  want,
+} from "../../../_event.ts";
 import { park } from "../../../_park.ts";
 import { awaitDeath, named, oracle, type Scenario, spin } from "../scenario.ts";
 
@@ -22,6 +31,8 @@ export interface EventOptions {
   readonly setters?: number;
   /** Whether it is cleared at once. */
   readonly pulse?: boolean;
+  /** Whether the setters do so once more, before anybody waits; and all but the first only then. */
+  readonly early?: boolean;
   readonly deaths?: boolean;
 }
 
@@ -31,6 +42,7 @@ function waiter(shared: Shared, me: number): void {
   const pulse = { domain, words, base: 0 };
   const since = stateOf(pulse);
   Atomics.add(counts, 0, 1);
+  if (isSet(since)) return;
   setParked(domain, 1);
   for (;;) {
     const epoch = Atomics.load(domain.words, domain.park);
@@ -42,10 +54,16 @@ function waiter(shared: Shared, me: number): void {
   setParked(domain, 0);
 }
 
-function setter(shared: Shared, me: number, waiters: number, isPulse: boolean): void {
+function setter(shared: Shared, me: number, options: EventOptions): void {
   const { memory, ids, words, counts } = shared;
+  const { waiters, pulse: isPulse = false, early = false } = options;
   const domain = settle(memory, ids[me]!);
   const pulse = { domain, words, base: 0 };
+  if (early) {
+    set(pulse);
+    if (isPulse) clear(pulse);
+    if (me !== waiters) return;
+  }
   while (Atomics.load(counts, 0) < waiters) spin();
   set(pulse);
   if (isPulse) clear(pulse);
@@ -62,15 +80,16 @@ function reaper(shared: Shared): void {
 }
 
 export function event(options: EventOptions): Scenario<Shared> {
-  const { waiters, setters = 1, pulse = false, deaths = false } = options;
+  const { waiters, setters = 1, deaths = false } = options;
   const agents = waiters + setters;
   return {
     name: `event ${JSON.stringify(options)}`,
     setup: () => {
-      const { memory, words } = home();
+      const { memory, words, id } = home();
       named("domain", memory);
-      const ids: number[] = [];
-      for (let i = 0; i <= agents; i++) ids.push(claimSlot(words, `agent ${i}`, 0));
+      // The first one lives in slot 0.
+      const ids = [id];
+      for (let i = 1; i <= agents; i++) ids.push(claimSlot(words, `agent ${i}`, 0));
       return {
         memory,
         ids,
@@ -87,7 +106,7 @@ export function event(options: EventOptions): Scenario<Shared> {
       })),
       ...Array.from({ length: setters }, (_, i) => ({
         name: `setter ${i}`,
-        run: (shared: Shared) => setter(shared, waiters + i, waiters, pulse),
+        run: (shared: Shared) => setter(shared, waiters + i, options),
       })),
       ...(deaths ? [{ name: "reaper", daemon: true, run: reaper }] : []),
     ],

@@ -86,10 +86,11 @@ export function exclusive(
       stops ? ", stop" : ""
     }${deaths ? ", deaths" : ""}${nested ? ", nested" : ""}`,
     setup: () => {
-      const { memory, words } = home();
+      const { memory, words, id } = home();
       named("domain", memory);
-      const ids: number[] = [];
-      for (let i = 0; i <= agents; i++) ids.push(claimSlot(words, `agent ${i}`, 0));
+      // The first one lives in slot 0.
+      const ids = [id];
+      for (let i = 1; i <= agents; i++) ids.push(claimSlot(words, `agent ${i}`, 0));
       const lock = named("lock", new SharedArrayBuffer(MUTEX_WORDS * 4));
       return { memory, ids, words: new Int32Array(lock), inside: oracle(agents + 1) };
     },

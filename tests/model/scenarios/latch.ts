@@ -59,10 +59,11 @@ export function latch(agents: number, rounds: number, deaths = false): Scenario<
   return {
     name: `latch ${agents} x ${rounds}${deaths ? ", deaths" : ""}`,
     setup: () => {
-      const { memory, words } = home();
+      const { memory, words, id } = home();
       named("domain", memory);
-      const ids: number[] = [];
-      for (let i = 0; i <= agents; i++) ids.push(claimSlot(words, `agent ${i}`, 0));
+      // The first one lives in slot 0.
+      const ids = [id];
+      for (let i = 1; i <= agents; i++) ids.push(claimSlot(words, `agent ${i}`, 0));
       const memoryOfLatch = named("latch", new SharedArrayBuffer(8));
       return {
         memory,

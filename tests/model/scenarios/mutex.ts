@@ -138,10 +138,11 @@ export function mutex(
       Object.keys(options).map((each) => `, ${each}`).join("")
     }`,
     setup: () => {
-      const { memory, words } = home();
+      const { memory, words, id } = home();
       named("domain", memory);
-      const ids: number[] = [];
-      for (let i = 0; i <= agents; i++) ids.push(claimSlot(words, `agent ${i}`, 0));
+      // The first one lives in slot 0.
+      const ids = [id];
+      for (let i = 1; i <= agents; i++) ids.push(claimSlot(words, `agent ${i}`, 0));
       const lock = named("mutex", new SharedArrayBuffer(MUTEX_WORDS * 4));
       return {
         memory,

@@ -50,6 +50,8 @@ export interface PermitsOptions {
   /** An agent that puts this many in, without a guard. */
   readonly puts?: number;
   readonly deaths?: boolean;
+  /** With deaths: nobody dies but an agent that takes nothing. */
+  readonly bystander?: boolean;
 }
 
 function take(domain: Domain, permits: Permits, request: Request, mayCancel: boolean): number {
@@ -110,15 +112,16 @@ function reaper(shared: Shared): void {
 
 export function permits(options: PermitsOptions): Scenario<Shared> {
   const { total, needs, isLock = false, puts = 0, deaths = false } = options;
-  const { cancelling = 0, keeps = false } = options;
+  const { cancelling = 0, keeps = false, bystander = false } = options;
   const agents = needs.length;
   return {
     name: `permits ${JSON.stringify(options)}`,
     setup: () => {
-      const { memory, words } = home();
+      const { memory, words, id } = home();
       named("domain", memory);
-      const ids: number[] = [];
-      for (let i = 0; i < agents + 2; i++) ids.push(claimSlot(words, `agent ${i}`, 0));
+      // The first one lives in slot 0.
+      const ids = [id];
+      for (let i = 1; i < agents + 2; i++) ids.push(claimSlot(words, `agent ${i}`, 0));
       const buffer = named("permits", new SharedArrayBuffer(PERMITS_WORDS * 4));
       const view = new Int32Array(buffer);
       initPermits(view, 0, total, 0, isLock ? total : 0);
@@ -127,8 +130,10 @@ export function permits(options: PermitsOptions): Scenario<Shared> {
     agents: [
       ...needs.map((_, i) => ({
         name: `agent ${i}`,
+        mortal: !bystander,
         run: (shared: Shared) => worker(shared, i, options),
       })),
+      ...(bystander ? [{ name: "bystander", run: (): void => step() }] : []),
       ...(puts > 0
         ? [{
           name: "putter",

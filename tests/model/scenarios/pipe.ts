@@ -276,7 +276,7 @@ export function pipe(
     setup: () => {
       const { memory, words: table, id } = home();
       named("domain", memory);
-      const ids = [claimSlot(table, "writer", 0), claimSlot(table, "reader", 0), id];
+      const ids = [id, claimSlot(table, "reader", 0), claimSlot(table, "reaper", 0)];
       const words = new Int32Array(named("pipe", new SharedArrayBuffer((RING + size) * 4)));
       words[TAIL] = from;
       words[HEAD] = from;

@@ -461,9 +461,9 @@ export function queue(
     setup: () => {
       const { memory, words: table, id } = home();
       named("domain", memory);
-      const ids: number[] = [];
-      for (let i = 0; i < agents; i++) ids.push(claimSlot(table, `agent ${i}`, 0));
-      ids.push(id);
+      // The first one lives in slot 0.
+      const ids = [id];
+      for (let i = 1; i <= agents; i++) ids.push(claimSlot(table, `agent ${i}`, 0));
       const words = new Int32Array(
         named("queue", new SharedArrayBuffer((STORE_WORDS + size) * 4)),
       );

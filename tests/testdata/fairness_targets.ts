@@ -1,0 +1,20 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+import type { Lock, RLock } from "../../lock.ts";
+import type { RwLock } from "../../rwlock.ts";
+import type { Semaphore } from "../../semaphore.ts";
+import type { SharedArray } from "../../shared.ts";
+
+/** Takes it and gives it back, again and again, until it is told to stop. Returns how often. */
+export function barge(of: Lock | RLock | RwLock | Semaphore, state: SharedArray<"i32">): number {
+  let count = 0;
+  state.add(1, 1);
+  while (state.get(0) === 0) {
+    const guard = "writeSync" in of
+      ? count % 2 === 0 ? of.readSync() : of.writeSync()
+      : of.acquireSync();
+    guard.release();
+    count++;
+  }
+  return count;
+}
