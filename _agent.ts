@@ -81,7 +81,8 @@ export function deaths(domain: Domain): number {
 
 /** One more than the highest slot that was ever used. */
 export function topSlot(domain: Domain): number {
-  return Atomics.load(domain.words, TOP);
+  // At most all of them, even if somebody has written over the word: loops end by it.
+  return Math.min(Atomics.load(domain.words, TOP) & 0xff, MAX_AGENTS);
 }
 
 /** A number that no other primitive of the domain has. */

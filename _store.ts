@@ -218,13 +218,27 @@ export function finishOne(store: Store): boolean {
       Atomics.load(words, OFFERS);
     // Counts only grow, so that what was taken then is taken still.
     if (((taken - done) & COUNT_MASK) === 0) return false;
-    if (Atomics.compareExchange(words, DONE, done, (done + 1) & COUNT_MASK) !== done) continue;
-    if (unfinishedOf(store) === 0) {
-      Atomics.add(words, ZEROS, 1);
-      wakeJoiners(store);
-    }
-    return true;
+    // With more than one left this is not the last, whatever is put meanwhile.
+    if (unfinishedOf(store) > 1 ? finish(store, done) : finishLast(store, done)) return true;
   }
+}
+
+/** Counts one more as done, if `done` were so far. */
+function finish({ words }: Store, done: number): boolean {
+  return Atomics.compareExchange(words, DONE, done, (done + 1) & COUNT_MASK) === done;
+}
+
+/** The same for what may be the last: under both latches, as what is put right after it is after it. */
+function finishLast(store: Store, done: number): boolean {
+  enterPut(store);
+  enterGet(store);
+  const isFinished = finish(store, done);
+  const isZero = isFinished && unfinishedOf(store) === 0;
+  if (isZero) Atomics.add(store.words, ZEROS, 1);
+  exitGet(store);
+  exitPut(store);
+  if (isZero) wakeJoiners(store);
+  return isFinished;
 }
 
 /** How often everything put was done: it changes in the moment for which `join` waits. */
@@ -735,8 +749,8 @@ export function refreshPuts(store: Store): void {
 /** Closes the queue: who waits for room is sent away, who waits for items as soon as none is left. */
 export function closeStore(store: Store): void {
   enterPut(store);
-  // Under both latches: no put is in progress, and no get that has seen it open. Nobody holds one
-  // latch while it waits for this one's.
+  // Under both latches: no put is in progress, and no get that has seen it open. Whoever takes both
+  // takes them in this order.
   enterGet(store);
   Atomics.store(store.words, CLOSED, 1);
   exitGet(store);

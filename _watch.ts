@@ -155,9 +155,20 @@ export function attend(domain: Domain): void {
   if (attended.has(domain)) return;
   attended.add(domain);
   const kind = threadKind();
-  if (kind !== "main" && parentOf(domain, domain.id) === 0) show(domain, kind);
-  if (kind === "main" || slotOf(domain.id) === 0) overlook(domain, true);
+  const isMaker = slotOf(domain.id) === 0;
+  if (kind === "main") {
+    // Its maker may have to show itself.
+    if (!isMaker) giveSign(domain, NO_SIGN);
+  } else if (parentOf(domain, domain.id) === 0) {
+    // It would be kept alive, and as long as it is alone nobody needs to know.
+    if (kind === "node" && isMaker && !hasParent()) alone.add(domain);
+    else show(domain, kind);
+  }
+  if (kind === "main" || isMaker) overlook(domain, true);
 }
+
+/** The domains that this agent made and in which it has not shown itself. */
+const alone = new Set<Domain>();
 
 /** Has the warden start as soon as another agent of the domain needs it. */
 function overlook(domain: Domain, locks: boolean): void {
@@ -307,6 +318,11 @@ let state: Int32Array<SharedArrayBuffer> | undefined;
 
 /** Starts the warden if there is none, and hands over to it all that is to be watched. */
 function summonWarden(): void {
+  for (const domain of alone) {
+    if (countSigned(domain) === 0) continue;
+    alone.delete(domain);
+    show(domain, "node");
+  }
   if (state === undefined) startWarden(findThreads());
   handOver();
 }

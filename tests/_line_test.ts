@@ -50,7 +50,8 @@ Deno.test("lineUp() gives an agent its own place, then all extra ones, then none
     assertEquals([waiting(line), ownerOf(line, 0)], [EXTRA + 1, 0]);
     // Another agent always finds one.
     assertEquals(lineUp(line, drawTicket(line), 7, 0), slotOf(home().id));
-    leave(theirs, places[9]!);
+    assertEquals([leave(theirs, places[9]!), leave(theirs, places[9]!)], [true, false]);
+    assertEquals(waiting(line), EXTRA + 1);
     assertEquals(lineUp(theirs, drawTicket(theirs), 7, 0), places[9]);
   });
 });

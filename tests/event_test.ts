@@ -9,7 +9,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import fc from "fast-check";
-import { bury, home, livingAgents, requestStop } from "../_agent.ts";
+import { bury, home, requestStop } from "../_agent.ts";
 import { EVENT_WORDS } from "../_event.ts";
 import { SharedEvent } from "../event.ts";
 import { select, selectSync } from "../select.ts";
@@ -30,6 +30,17 @@ function isAwaited(event: SharedEvent): boolean {
 }
 
 // -- Setting and waiting -------------------------------------------------------------------------
+
+// The first test: the end of any agent makes everybody look, also that of a worker of a test before.
+Deno.test("SharedEvent: whoever waits is woken if the one who sets it dies before it wakes anybody", async () => {
+  const event = new SharedEvent();
+  const waiting = event.wait();
+  // As if an agent had died between the two.
+  Atomics.store(new Int32Array(event.handle.memory), 4, 3);
+  assertFalse(await settlesSoon(waiting));
+  bury(home(), 0x7fff);
+  assertEquals(await waiting, true);
+});
 
 Deno.test("SharedEvent is not set when it is new; set() and clear() may be said twice", () => {
   const event = new SharedEvent();
@@ -281,18 +292,6 @@ Deno.test({
     event.set();
     assertEquals(await waiting, true);
   },
-});
-
-Deno.test("SharedEvent: whoever waits is woken if the one who sets it dies before it wakes anybody", async () => {
-  // The end of any agent makes everybody look, also that of a worker of a test before.
-  await until(() => livingAgents(home()).length === 1);
-  const event = new SharedEvent();
-  const waiting = event.wait();
-  // As if an agent had died between the two.
-  Atomics.store(new Int32Array(event.handle.memory), 4, 3);
-  assertFalse(await settlesSoon(waiting));
-  bury(home(), 0x7fff);
-  assertEquals(await waiting, true);
 });
 
 Deno.test({

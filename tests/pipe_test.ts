@@ -12,9 +12,11 @@ import {
 import fc from "fast-check";
 import { bury, home } from "../_agent.ts";
 import { encode } from "../_codec.ts";
+import { GIVE } from "../_handle.ts";
 import { ClosedError, DeadlockError } from "../errors.ts";
 import { Connection, pipe, type Received, type RunArray, type WaitOptions } from "../pipe.ts";
 import { Queue } from "../queue.ts";
+import { ghost } from "./_workers.ts";
 import { abortable, Agent, block, digestOf, mixedValue, settlesSoon, textOf } from "./_helpers.ts";
 
 // deno-lint-ignore no-explicit-any
@@ -2019,4 +2021,22 @@ Deno.test("sendMany of a typed array to an end that was closed is a ClosedError,
     there.close();
     assertThrows(() => here.sendManySync(values), ClosedError);
   }
+});
+
+Deno.test("an end that was used may be given away, but not with a message half received", () => {
+  const [here, there] = pipe({ capacity: 64 });
+  const heir = ghost();
+  const giveAway = (end: Any): void => end[GIVE](heir.id);
+  here.sendSync("whole");
+  assertEquals(there.receiveSync(), "whole");
+  giveAway(there);
+  assertThrows(() => there.tryReceive(), TypeError, "belongs to agent");
+  bury(home(), heir.id);
+
+  const [from, to] = pipe({ capacity: 64 });
+  // The first pieces of what is larger than the storage.
+  const sending = from.send("x".repeat(200), { timeout: 1 });
+  assertEquals(to.tryReceive(), { state: "empty" });
+  assertThrows(() => giveAway(to), TypeError, "half received");
+  return assertRejects(() => sending, DOMException);
 });

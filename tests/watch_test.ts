@@ -199,3 +199,13 @@ Deno.test(
     assert(performance.now() - start < SOON);
   },
 );
+
+Deno.test("a node worker of the user's that made a lock abandons it", LIMIT, async () => {
+  const worker = new NodeWorker(new URL("./testdata/node_maker.ts", import.meta.url));
+  const message = await new Promise((resolve) => worker.on("message", resolve));
+  const lock = Lock.from(message);
+  // It has to hear that it is not alone any more.
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  worker.terminate();
+  assert(await untilAbandoned(lock, true) < SOON);
+});

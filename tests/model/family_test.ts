@@ -9,6 +9,7 @@ import { DEATH, family, holds, specified } from "./shipped.ts";
 const permits = await family("permits");
 /** Over a latch by its specification. */
 const composed = await specified("permits");
+const waiters = await specified("condition");
 const conditions = await family("condition");
 const events = await family("event");
 const barriers = await family("barrier");
@@ -39,8 +40,10 @@ Deno.test("permits survive a death anywhere", () => {
 
 Deno.test("conditions lose no notification, whoever gives up or dies", () => {
   holds(conditions, "condition", [{ waiters: 1 }]);
+  holds(conditions, "condition", [{ waiters: 1, cancelling: 1, all: true }]);
   holds(conditions, "condition", [{ waiters: 1, cancelling: 1 }]);
   holds(conditions, "condition", [{ waiters: 1, deaths: true }], DEATH);
+  holds(waiters, "condition", [{ waiters: 1, deaths: true, bystander: true }], DEATH);
 });
 
 Deno.test("events release everyone who waits, by a pulse too, whoever dies", () => {

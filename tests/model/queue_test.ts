@@ -8,7 +8,6 @@ import type { Act, QueueOptions } from "./scenarios/queue.ts";
 import { DEATH, holds, shipped } from "./shipped.ts";
 
 const queues = await shipped("queue");
-const joins = await shipped("join");
 /** Over a latch by its specification. */
 const composed = await shipped("queue", "specified");
 
@@ -104,20 +103,6 @@ Deno.test("a queue survives a death anywhere", () => {
 
 Deno.test("room that the dead had freed is found by putters who wait for it", () => {
   composedQueue([[put(1), put(2)], [get, get]], { deaths: true, size: 2 }, DEATH);
-});
-
-Deno.test("who joins a queue is released when all is done, whatever is put after that", () => {
-  holds(joins, "join", [{ joiners: 1, items: 2, doers: [["finish"], ["finish"]] }]);
-  const again = ["finish", "put", "await joiners", "finish", "put"];
-  holds(joins, "join", [{ joiners: 2, items: 1, doers: [again] }]);
-  holds(joins, "join", [{
-    joiners: 1,
-    items: 1,
-    doers: [
-      ["finish"],
-      ["await one done", "put", "finish", "put", "await joiners", "finish", "put"],
-    ],
-  }]);
 });
 
 Deno.test("two putters and a getter", () => {

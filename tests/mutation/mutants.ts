@@ -6,7 +6,7 @@ import ts from "../model/_typescript.ts";
 
 /** One change of one file. */
 export interface Mutant {
-  /** The same for the same change as long as the text around it is: file, kind and text, and a number. */
+  /** The same for the same change as long as the function around it is: file, function, kind and text. */
   readonly id: string;
   readonly file: string;
   readonly line: number;
@@ -14,6 +14,8 @@ export interface Mutant {
   /** What stood there, and what stands there now, cut short. */
   readonly before: string;
   readonly after: string;
+  /** The function, or the like, that it is in, as it was, without comments. */
+  readonly context: string;
   /** The whole changed module. */
   readonly source: string;
 }
@@ -79,15 +81,22 @@ const COMPARISONS: Readonly<Record<string, string>> = {
   ">=": ">",
 };
 
+/** The kinds that change what a branch depends on, beside those of operations and wake-ups. */
+export const CONDITIONS: ReadonlySet<string> = new Set(["compare", "drop operand", "skip branch"]);
+
 /** All mutants of a module, in the order of its text. */
 export function mutantsOf(file: string, text: string): Mutant[] {
   const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true);
   const mutants: Mutant[] = [];
   const counts = new Map<string, number>();
 
+  const printer = ts.createPrinter({ removeComments: true });
+  let context = "";
+  let owner = "";
+
   const add = (kind: string, from: number, to: number, after: string, appended = ""): void => {
     const before = text.slice(from, to);
-    const name = `${file}: ${kind}: ${shorten(before)}`;
+    const name = `${file}: ${owner === "" ? "" : `${owner}: `}${kind}: ${shorten(before)}`;
     const count = (counts.get(name) ?? 0) + 1;
     counts.set(name, count);
     mutants.push({
@@ -97,12 +106,17 @@ export function mutantsOf(file: string, text: string): Mutant[] {
       kind,
       before: shorten(before),
       after: shorten(after),
+      context,
       source: text.slice(0, from) + after + text.slice(to) + appended,
     });
   };
 
   const look = (node: ts.Node): void => {
     if (ts.isTypeNode(node) || ts.isImportDeclaration(node)) return;
+    if (node.parent === source || ts.isClassElement(node)) {
+      context = printer.printNode(ts.EmitHint.Unspecified, node, source);
+      owner = nameOf(node);
+    }
     const from = node.getStart(source);
     const to = node.getEnd();
     if (ts.isExpressionStatement(node)) {
@@ -123,12 +137,15 @@ export function mutantsOf(file: string, text: string): Mutant[] {
           `(${expected.getText(source)}) + 1`,
         );
       }
+      if (name.text === "notify" && node.arguments.length === 2) {
+        add("notify one", from, to, `${text.slice(from, to - 1)}, 1)`);
+      }
     } else if (ts.isBinaryExpression(node)) {
       const operator = node.operatorToken;
       const other = COMPARISONS[operator.getText(source)];
       if (other !== undefined) {
         add(
-          "compare",
+          operator.getText(source).endsWith("==") ? "compare" : "off by one",
           from,
           to,
           `${node.left.getText(source)} ${other} ${node.right.getText(source)}`,
@@ -156,6 +173,15 @@ export function mutantsOf(file: string, text: string): Mutant[] {
   };
   look(source);
   return mutants.sort((a, b) => a.line - b.line);
+}
+
+/** The name of a function, or of a class and its member. */
+function nameOf(node: ts.Node): string {
+  if (ts.isClassElement(node) && ts.isClassLike(node.parent)) {
+    const name = node.name?.getText() ?? "constructor";
+    return `${node.parent.name?.text}.${name}`;
+  }
+  return ts.isFunctionDeclaration(node) ? node.name?.text ?? "" : "";
 }
 
 function shorten(text: string): string {

@@ -1,82 +1,149 @@
 // Copyright 2026 the Sabre authors. MIT license.
 
-// Tests the tests: changes the shipped source in one place at a time and reports which of these mutants
+// Tests the tests: changes the shipped source in one place at a time and records which of these mutants
 // the tests notice.
 //
-//   deno run -A tests/mutation/run.ts [--quick] [--file=_latch.ts,_line.ts] [--id=text] [--list]
-//     [--parallel=2]
+//   deno run -A tests/mutation/run.ts [--file=_latch.ts,_line.ts] [--id=text] [--all] [--again]
+//     [--parallel=2] [--list] [--report]
 //
-// `--quick` takes every fifth mutant, `--id` those whose id contains the text; `--list` prints them and
-// runs nothing. For each mutant the tests named in PLAN run, quickest and sharpest first, in a copy of the
-// tree, until one fails or takes far longer than without the change. Survivors that were reviewed and found
-// to be equivalent stand, with the reason, in equivalent.json by their id; they are not counted.
+// Without `--all` these are mutants of operations on shared memory, of wake-ups, and of comparisons by
+// one; with it also those of other conditions. `--id` takes those whose id contains the text.
+//
+// For each mutant the tests named in PLAN run, quickest and sharpest first, in a copy of the tree, until
+// one fails. Outcomes are added to results.json one by one: a run may be ended at any time, and the next
+// one goes on. What was killed is taken over as long as the function around it says the same; what survived
+// is tried again, as there may be new tests. `--again` takes over nothing, `--list` prints what would run, and
+// `--report` prints the table of what is recorded.
+//
+// Survivors that were reviewed and found to be equivalent stand, with the reason, in equivalent.json by
+// their id; they do not run and are not counted.
 
-import { type Mutant, mutantsOf } from "./mutants.ts";
+import { CONDITIONS, type Mutant, mutantsOf } from "./mutants.ts";
 
-/** Which test files, in which order, for which module. Those that do not exist are left out. */
+/**
+ * Which test files, in which order, for which module. None that plants mistakes by their text itself, as it
+ * fails when it does not find that.
+ */
 const PLAN: Readonly<Record<string, readonly string[]>> = {
-  "_latch.ts": ["model/spin_test.ts", "model/lock_test.ts", "lock_test.ts"],
+  "_park.ts": ["_park_test.ts", "_wait_test.ts", "lock_test.ts"],
+  "_latch.ts": ["model/spin_test.ts", "lock_test.ts", "model/lock_test.ts"],
   "_line.ts": [
+    "_line_test.ts",
     "model/spin_test.ts",
-    "model/lock_test.ts",
     "semaphore_test.ts",
     "lock_test.ts",
-    "model/family_test.ts",
+    "model/lock_test.ts",
     "queue_test.ts",
-    "model/queue_test.ts",
+    "model/family_test.ts",
   ],
-  "_mutex.ts": ["model/spin_test.ts", "model/lock_test.ts", "lock_test.ts", "condition_test.ts"],
-  "_channel.ts": ["model/pipe_test.ts", "pipe_test.ts"],
+  "_mutex.ts": [
+    "_mutex_test.ts",
+    "model/spin_test.ts",
+    "lock_test.ts",
+    "condition_test.ts",
+    "model/lock_test.ts",
+    "_report_test.ts",
+    "model/deadlock_test.ts",
+    "model/slow/lock_test.ts",
+  ],
+  "_channel.ts": ["pipe_test.ts", "model/pipe_test.ts"],
   "_wait.ts": [
     "_wait_test.ts",
-    "model/lock_test.ts",
-    "model/wait_test.ts",
     "lock_test.ts",
     "pipe_test.ts",
     "queue_test.ts",
+    "model/lock_test.ts",
   ],
-  "_agent.ts": ["_agent_test.ts", "model/lock_test.ts", "_wait_test.ts", "lock_test.ts"],
-  "_calls.ts": ["pipe_test.ts", "queue_test.ts", "model/pipe_test.ts", "model/queue_test.ts"],
+  "_agent.ts": [
+    "_agent_test.ts",
+    "model/spin_test.ts",
+    "_wait_test.ts",
+    "lock_test.ts",
+    "model/lock_test.ts",
+  ],
+  "_calls.ts": [
+    "pipe_test.ts",
+    "queue_test.ts",
+    "mutation/sharp_queue.ts",
+    "model/pipe_test.ts",
+    "model/queue_test.ts",
+  ],
   "_exclusive.ts": ["lock_test.ts", "model/lock_test.ts"],
-  "_store.ts": ["queue_test.ts", "model/queue_test.ts", "linearizability/real_test.ts"],
-  "_putting.ts": ["queue_test.ts", "model/queue_test.ts", "linearizability/real_test.ts"],
-  "_getting.ts": ["queue_test.ts", "model/queue_test.ts", "linearizability/real_test.ts"],
+  "_store.ts": [
+    "_store_test.ts",
+    "queue_test.ts",
+    "model/join_test.ts",
+    "mutation/sharp_queue.ts",
+    "model/queue_test.ts",
+    "linearizability/real_test.ts",
+  ],
+  "_putting.ts": [
+    "queue_test.ts",
+    "mutation/sharp_queue.ts",
+    "model/queue_test.ts",
+    "linearizability/real_test.ts",
+  ],
+  "_getting.ts": [
+    "queue_test.ts",
+    "mutation/sharp_queue.ts",
+    "model/queue_test.ts",
+    "linearizability/real_test.ts",
+  ],
   "_sender.ts": ["pipe_test.ts", "model/pipe_test.ts", "linearizability/real_test.ts"],
   "_receiver.ts": ["pipe_test.ts", "model/pipe_test.ts", "linearizability/real_test.ts"],
-  "_permits.ts": ["semaphore_test.ts", "model/family_test.ts", "linearizability/real_test.ts"],
+  "_permits.ts": [
+    "_permits_test.ts",
+    "semaphore_test.ts",
+    "rwlock_test.ts",
+    "_report_test.ts",
+    "diagnostics_test.ts",
+    "model/family_test.ts",
+    "model/deadlock_test.ts",
+    "linearizability/real_test.ts",
+    "model/slow/family_test.ts",
+  ],
   "_event.ts": ["event_test.ts", "model/family_test.ts", "linearizability/real_test.ts"],
-  "_barrier.ts": ["barrier_test.ts", "model/family_test.ts", "linearizability/real_test.ts"],
-  "_condition.ts": ["condition_test.ts", "model/family_test.ts"],
+  "_barrier.ts": [
+    "barrier_test.ts",
+    "model/family_test.ts",
+    "linearizability/real_test.ts",
+    "model/slow/family_test.ts",
+  ],
+  "_condition.ts": ["condition_test.ts", "model/family_test.ts", "model/slow/family_test.ts"],
 };
 
 const root = new URL("../../", import.meta.url);
+const RESULTS = new URL("results.json", import.meta.url);
 /** Longest that a test file may take, in milliseconds: this much, or four times what it takes otherwise. */
-const LEAST_LIMIT = 15_000;
+const LEAST_LIMIT = 10_000;
 
-type Fate = "killed" | "timed out" | "survived";
-
+/** What became of a mutant, and the test that noticed it. */
 interface Outcome {
-  readonly mutant: Mutant;
-  readonly fate: Fate;
-  readonly by: string;
+  readonly fate: "killed" | "survived";
+  readonly by?: string;
+  /** A hash of the text around the mutant. */
+  readonly context: string;
 }
+
+/** By module and id. */
+type Results = Record<string, Record<string, Outcome>>;
 
 /** A copy of the tree in which one mutant at a time lives. */
 class Bench implements Disposable {
-  readonly path: string;
+  readonly path: string = Deno.makeTempDirSync({ prefix: "sabre-mutation-" });
 
   constructor() {
-    this.path = Deno.makeTempDirSync({ prefix: "sabre-mutation-" });
     copy(root.pathname, this.path);
   }
 
-  /** Runs a test file: how long it took if it passed, and how it failed if it did not. */
-  async run(test: string, limit: number): Promise<number | "failed" | "timed out"> {
+  /** Runs a test file: how long it took if it passed, or the test that failed. */
+  async run(test: string, limit: number): Promise<number | string> {
     const start = performance.now();
     const child = new Deno.Command(Deno.execPath(), {
       args: ["test", "--allow-read", "--no-check", "--no-lock", "--fail-fast", `tests/${test}`],
       cwd: this.path,
-      stdout: "null",
+      env: { NO_COLOR: "1" },
+      stdout: "piped",
       stderr: "null",
     }).spawn();
     let isLate = false;
@@ -84,10 +151,11 @@ class Bench implements Disposable {
       isLate = true;
       child.kill("SIGKILL");
     }, limit);
-    const { success } = await child.status;
+    const { success, stdout } = await child.output();
     clearTimeout(timer);
-    if (isLate) return "timed out";
-    return success ? performance.now() - start : "failed";
+    if (isLate) return LATE;
+    if (success) return performance.now() - start;
+    return /^(.+?) => \.\//m.exec(new TextDecoder().decode(stdout))?.[1] ?? "it does not run";
   }
 
   write(file: string, text: string): void {
@@ -98,6 +166,8 @@ class Bench implements Disposable {
     Deno.removeSync(this.path, { recursive: true });
   }
 }
+
+const LATE = "it does not end";
 
 function copy(from: string, to: string): void {
   for (const { name, isDirectory, isFile } of Deno.readDirSync(from)) {
@@ -112,115 +182,158 @@ function copy(from: string, to: string): void {
   }
 }
 
-function exists(path: string): boolean {
+async function digest(text: string): Promise<string> {
+  const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return new Uint8Array(hash).toHex().slice(0, 16);
+}
+
+function readResults(): Results {
   try {
-    return Deno.statSync(path).isFile;
-  } catch {
-    return false;
+    return JSON.parse(Deno.readTextFileSync(RESULTS));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return {};
+    throw error;
   }
 }
 
+/** A number that says nothing of the text. */
+function weigh(text: string): number {
+  let hash = 0;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x9E3779B1);
+  return hash ^ (hash >>> 15);
+}
+
+/** Adds an outcome to what is recorded now, perhaps by another run. */
+function note({ file, id }: Mutant, outcome: Outcome): void {
+  const results = readResults();
+  results[file] = sorted({ ...results[file], [id]: outcome });
+  Deno.writeTextFileSync(RESULTS, `${JSON.stringify(sorted(results), undefined, 2)}\n`);
+}
+
+function sorted<T>(record: Record<string, T>): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).sort(([a], [b]) => a < b ? -1 : 1));
+}
+
 async function main(): Promise<void> {
-  const isQuick = Deno.args.includes("--quick");
   const valueOf = (name: string): string | undefined =>
     Deno.args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
+  const has = (name: string): boolean => Deno.args.includes(`--${name}`);
   const files = valueOf("file")?.split(",") ?? Object.keys(PLAN);
-  const parallel = Number(valueOf("parallel") ?? 2);
-  const equivalent: Record<string, string> = JSON.parse(
+  const part = valueOf("id") ?? "";
+  const equivalent: Readonly<Record<string, string>> = JSON.parse(
     Deno.readTextFileSync(new URL("equivalent.json", import.meta.url)),
   );
 
   using stack = new DisposableStack();
   // One copy is the state of the tree at the start, for all.
+  const parallel = has("list") || has("report") ? 1 : Number(valueOf("parallel") ?? 2);
   const benches = Array.from({ length: parallel }, () => stack.use(new Bench()));
   const here = benches[0]!;
+  const contexts = new Map<Mutant, string>();
   const mutants: Mutant[] = [];
   for (const file of files) {
-    if (!exists(`${here.path}/${file}`)) throw new TypeError(`There is no ${file}`);
-    mutants.push(...mutantsOf(file, Deno.readTextFileSync(`${here.path}/${file}`)));
+    if (PLAN[file] === undefined) throw new TypeError(`There is no plan for ${file}`);
+    const text = Deno.readTextFileSync(`${here.path}/${file}`);
+    for (const mutant of mutantsOf(file, text)) {
+      contexts.set(mutant, await digest(mutant.context));
+      mutants.push(mutant);
+    }
   }
-  const known = mutants.filter(({ id }) => equivalent[id] !== undefined);
-  const part = valueOf("id") ?? "";
-  let todo = mutants.filter(({ id }) => equivalent[id] === undefined && id.includes(part));
-  if (isQuick) todo = todo.filter((_, i) => i % 5 === 0);
-  if (Deno.args.includes("--list")) {
+  const wanted = mutants.filter(({ kind, id }) =>
+    (has("all") || !CONDITIONS.has(kind)) && id.includes(part)
+  );
+  const outcomeOf = (mutant: Mutant, results: Results): Outcome | undefined => {
+    const outcome = results[mutant.file]?.[mutant.id];
+    return outcome?.context === contexts.get(mutant) ? outcome : undefined;
+  };
+  const before = readResults();
+  const todo = has("report") ? [] : wanted.filter((mutant) =>
+    equivalent[mutant.id] === undefined &&
+    (has("again") || outcomeOf(mutant, before)?.fate !== "killed")
+  );
+  if (has("list")) {
     for (const { id, line, after } of todo) console.log(`${line}: ${id}  ->  ${after}`);
-    console.log(`${todo.length} mutants, and ${known.length} that are known to be equivalent`);
+    console.log(`${todo.length} mutants`);
     return;
   }
 
-  // Without a change everything must pass; what does not would kill every mutant.
-  const tests = new Set(files.flatMap((file) => PLAN[file] ?? []));
-  const limits = new Map<string, number>();
-  for (const test of tests) {
-    if (!exists(`${here.path}/tests/${test}`)) continue;
-    const time = await here.run(test, 300_000);
-    if (typeof time === "number") limits.set(test, Math.max(LEAST_LIMIT, 4 * time));
-    console.log(
-      `${test}: ${typeof time === "number" ? `${Math.round(time)} ms` : `${time}, left out`}`,
-    );
-  }
+  // What each test takes without a change. Then it must pass: otherwise it would kill every mutant.
+  const limits = new Map<string, Promise<number>>();
+  const limitOf = (test: string): Promise<number> => limits.getOrInsertComputed(test, measure);
+  const measure = async (test: string): Promise<number> => {
+    using bench = new Bench();
+    const time = await bench.run(test, 300_000);
+    if (typeof time === "string") {
+      console.log(`${test} is left out, as it fails without a change: ${time}`);
+      return 0;
+    }
+    console.log(`${test}: ${Math.round(time)} ms`);
+    return Math.max(LEAST_LIMIT, 3 * time);
+  };
 
-  const outcomes: Outcome[] = [];
-  const queue = todo.map((mutant, i) => ({ mutant, i }));
+  // In no order, so that a run that is ended early leaves a sample of all modules.
+  const queue = todo.sort((a, b) => weigh(a.id) - weigh(b.id));
+  let count = 0;
   await Promise.all(benches.map(async (bench) => {
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-      const { mutant } = next;
-      const original = Deno.readTextFileSync(`${bench.path}/${mutant.file}`);
-      bench.write(mutant.file, mutant.source);
-      let fate: Fate = "survived";
-      let by = "";
-      for (const test of PLAN[mutant.file] ?? []) {
-        const limit = limits.get(test);
-        if (limit === undefined) continue;
+    for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
+      const { file, line, id, after } = mutant;
+      const original = Deno.readTextFileSync(`${bench.path}/${file}`);
+      const context = contexts.get(mutant)!;
+      let outcome: Outcome = { fate: "survived", context };
+      for (const test of PLAN[file]!) {
+        const limit = await limitOf(test);
+        if (limit === 0) continue;
+        bench.write(file, mutant.source);
         const result = await bench.run(test, limit);
-        if (typeof result === "number") continue;
-        fate = result === "failed" ? "killed" : result;
-        by = test;
+        bench.write(file, original);
+        // An explorer that does not end has found nothing: there may only be more to visit.
+        if (typeof result === "number" || (result === LATE && /^(model|mutation)\//.test(test))) {
+          continue;
+        }
+        outcome = { fate: "killed", by: `${test}: ${result}`, context };
         break;
       }
-      bench.write(mutant.file, original);
-      outcomes.push({ mutant, fate, by });
-      const { file, line, kind, before, after } = mutant;
+      note(mutant, outcome);
       console.log(
-        `${outcomes.length}/${todo.length} ${fate}${
-          by && ` by ${by}`
-        }: ${file}:${line} ${kind}: ${before}${fate === "survived" ? `  ->  ${after}` : ""}`,
+        `${++count}/${todo.length} ${outcome.fate}${
+          outcome.by === undefined ? "" : ` by ${outcome.by}`
+        }  <-  ${line}: ${id}${outcome.fate === "survived" ? `  ->  ${after}` : ""}`,
       );
     }
   }));
-  report(outcomes, known, equivalent);
+  const results = readResults();
+  report(wanted, (mutant) => equivalent[mutant.id] ?? outcomeOf(mutant, results));
 }
 
+/** Prints what is known of the mutants: why one is equivalent, what became of it, or nothing yet. */
 function report(
-  outcomes: readonly Outcome[],
-  known: readonly Mutant[],
-  equivalent: Readonly<Record<string, string>>,
+  mutants: readonly Mutant[],
+  knownOf: (mutant: Mutant) => string | Outcome | undefined,
 ): void {
-  const byFile = Map.groupBy(outcomes, ({ mutant }) => mutant.file);
-  console.log("\n| File | Mutants | Killed | Timed out | Survived | Ratio | Equivalent |");
-  console.log("|---|---|---|---|---|---|---|");
-  const row = (name: string, list: readonly Outcome[], equal: number): void => {
-    const count = (fate: Fate): number => list.filter((each) => each.fate === fate).length;
-    const ratio = 100 * (1 - count("survived") / Math.max(1, list.length));
+  console.log("\n| Module | Mutants | Killed | Survived | Ratio | Equivalent | Not run |");
+  console.log("| --- | --- | --- | --- | --- | --- | --- |");
+  const row = (name: string, list: readonly Mutant[]): void => {
+    const counts = { killed: 0, survived: 0, equivalent: 0, unknown: 0 };
+    for (const mutant of list) {
+      const known = knownOf(mutant);
+      counts[typeof known === "string" ? "equivalent" : known?.fate ?? "unknown"]++;
+    }
+    const { killed, survived, equivalent, unknown } = counts;
+    const ratio = (100 * killed / Math.max(1, killed + survived)).toFixed(1);
     console.log(
-      `| ${name} | ${list.length} | ${count("killed")} | ${count("timed out")} | ${
-        count("survived")
-      } | ${ratio.toFixed(1)} % | ${equal} |`,
+      `| ${name} | ${list.length} | ${killed} | ${survived} | ${ratio} % | ${equivalent} | ${unknown} |`,
     );
   };
-  for (const [file, list] of byFile) {
-    row(file, list, known.filter((each) => each.file === file).length);
-  }
-  row("all", outcomes, known.length);
+  for (const [file, list] of Map.groupBy(mutants, (each) => each.file)) row(`\`${file}\``, list);
+  row("all", mutants);
+
   console.log("\nSurvivors:");
-  for (const { mutant, fate } of outcomes) {
-    if (fate === "survived") {
-      console.log(`${mutant.file}:${mutant.line}  ${mutant.id}  ->  ${mutant.after}`);
+  for (const mutant of mutants) {
+    const known = knownOf(mutant);
+    if (typeof known === "object" && known.fate === "survived") {
+      console.log(`${mutant.line}: ${mutant.id}  ->  ${mutant.after}`);
     }
   }
-  console.log("\nKnown to be equivalent:");
-  for (const { id, line } of known) console.log(`${line}: ${id}: ${equivalent[id]}`);
 }
 
 if (import.meta.main) await main();

@@ -385,9 +385,15 @@ export async function useTokens(
     fated.step();
     const there = () => tokens.get(0) > 0;
     const form = fated.form(3, 1, 2);
-    if (form === 0) await condition.waitFor(guard, there);
-    if (form === 1) condition.waitForSync(guard, there);
-    if (form === 2 && !condition.waitForSync(guard, there, { timeout: 1 })) continue;
+    try {
+      if (form === 0) await condition.waitFor(guard, there);
+      if (form === 1) condition.waitForSync(guard, there);
+      if (form === 2 && !condition.waitForSync(guard, there, { timeout: 1 })) continue;
+    } catch (error) {
+      // Who held the lock has died: this one has recovered it.
+      if ((error as Error).name === "AbandonedError" && guard.held && guard.abandoned) continue;
+      throw error;
+    }
     tokens.sub(0, 1);
     served.set();
     fated.step();

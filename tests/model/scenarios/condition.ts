@@ -29,7 +29,7 @@ import {
   tryTake,
 } from "../../../_mutex.ts";
 import { park } from "../../../_park.ts";
-import { assert, awaitDeath, choose, named, oracle, type Scenario } from "../scenario.ts";
+import { assert, awaitDeath, choose, named, oracle, type Scenario, step } from "../scenario.ts";
 
 interface Shared {
   readonly memory: SharedArrayBuffer;
@@ -50,6 +50,8 @@ export interface ConditionOptions {
   /** Whether one notification is for all. */
   readonly all?: boolean;
   readonly deaths?: boolean;
+  /** With deaths: nobody dies but an agent that does nothing. */
+  readonly bystander?: boolean;
 }
 
 function acquire(domain: Domain, mutex: Mutex): void {
@@ -129,7 +131,8 @@ function reaper(shared: Shared): void {
 }
 
 export function condition(options: ConditionOptions): Scenario<Shared> {
-  const { waiters, cancelling = 0, times = waiters, all = false, deaths = false } = options;
+  const { waiters, cancelling = 0, times = waiters, all = false } = options;
+  const { deaths = false, bystander = false } = options;
   return {
     name: `condition ${JSON.stringify(options)}`,
     setup: () => {
@@ -137,7 +140,7 @@ export function condition(options: ConditionOptions): Scenario<Shared> {
       named("domain", memory);
       // The first one lives in slot 0.
       const ids = [id];
-      for (let i = 1; i < waiters + 2; i++) ids.push(claimSlot(words, `agent ${i}`, 0));
+      for (let i = 1; i < waiters + 3; i++) ids.push(claimSlot(words, `agent ${i}`, 0));
       return {
         memory,
         ids,
@@ -149,6 +152,7 @@ export function condition(options: ConditionOptions): Scenario<Shared> {
     agents: [
       ...Array.from({ length: waiters }, (_, i) => ({
         name: `waiter ${i}`,
+        mortal: !bystander,
         run: (shared: Shared) => waiter(shared, i, i < cancelling),
       })),
       {
@@ -157,13 +161,14 @@ export function condition(options: ConditionOptions): Scenario<Shared> {
         mortal: false,
         run: (shared: Shared) => notifier(shared, waiters, times, all),
       },
+      ...(bystander ? [{ name: "bystander", run: (): void => step() }] : []),
       ...(deaths ? [{ name: "reaper", daemon: true, run: reaper }] : []),
     ],
     // Those for whom there was no notification.
     mayBlock: (shared) => times < waiters && shared.tokens[0] === 0,
     atEnd: (shared) => {
       if (times < waiters) return;
-      const domain = settle(shared.memory, shared.ids[waiters + 1]!);
+      const domain = settle(shared.memory, shared.ids[waiters + 2]!);
       assert(countWaiters(waitersAt(domain, shared.words, 0)) === 0, "somebody is in line");
     },
   };

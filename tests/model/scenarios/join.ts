@@ -6,6 +6,10 @@
 import { claimSlot, home, setParked, settle, slotOf } from "../../../_agent.ts";
 import { park } from "../../../_park.ts";
 import {
+  enterGet,
+  enterPut,
+  exitGet,
+  exitPut,
   finishOne,
   forgetZero,
   initStore,
@@ -65,8 +69,12 @@ function doer(shared: Shared, me: number, steps: readonly Step[], joiners: numbe
   for (let i = 0; i < steps.length; i++) {
     const step = steps[i]!;
     if (step === "put") {
+      enterPut(store);
       Atomics.add(words, PUTS, 2);
+      exitPut(store);
+      enterGet(store);
       Atomics.add(words, GETS, 2);
+      exitGet(store);
     } else if (step === "finish") {
       assert(finishOne(store), "an item that was taken cannot be done");
     } else if (step === "await one done") {

@@ -251,7 +251,7 @@ const mutants: readonly Mutant[] = [
   {
     name: "a recovery that does not look for what was assigned and not counted",
     file: "_store.ts",
-    edits: [["if (isNext(store, place)) assign", "if (false as boolean) assign"]],
+    edits: [["if (isNext(store, place)) {", "if (false as boolean) {"]],
     scenario: "queue",
     args: queue([[put(1)], [get]], { deaths: true }),
     bounds: DEATH,
