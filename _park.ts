@@ -43,10 +43,14 @@ export function wakeAll(words: Int32Array<SharedArrayBuffer>, index: number): vo
 }
 
 /**
- * Called by whoever blocks the thread, before each sleep, with the milliseconds since the wait began.
- * It does what the event loop cannot do meanwhile, and returns for how long it need not be called again.
+ * Called by whoever blocks the thread: `look` before each sleep, with the milliseconds since the wait
+ * began, `leave` with all of them. `look` does what the event loop cannot do meanwhile, and returns for
+ * how long it need not be called again.
  */
-export const whileBlocked: { look: (waited: number) => number } = { look: () => Infinity };
+export const whileBlocked: {
+  look: (waited: number) => number;
+  leave: (waited: number) => void;
+} = { look: () => Infinity, leave: () => {} };
 
 /**
  * How many pauses, of about 30 nanoseconds each, are worth more than going to sleep: what a park and

@@ -14,12 +14,20 @@
 //
 // Control words of a child, in Int32 units: 0 OUTCOME | 1 ENDED.
 
-import { bury, type Domain, hasDescendants, home, lockName, requestStop } from "./_agent.ts";
+import {
+  bury,
+  type Domain,
+  hasDescendants,
+  home,
+  isAlive,
+  lockName,
+  requestStop,
+} from "./_agent.ts";
 import { whileBlocked } from "./_park.ts";
 import type { Parcel } from "./_parcel.ts";
 import { findLocks, findThreads, type NodeWorker, type Port, type Threads } from "./_threads.ts";
 import { holdLoop, lookNow, releaseLoop, waitAsync } from "./_wait.ts";
-import { type Adoption, callRoot, endWatch, keepWatch, type Stop } from "./_watch.ts";
+import { type Adoption, callRoot, endWatch, hurryWatch, keepWatch, type Stop } from "./_watch.ts";
 
 /** What became of the child: changed once, by compare-and-swap, so that all agree for ever. */
 export const OUTCOME = 0;
@@ -187,7 +195,8 @@ export class Child {
 
   /** Whether it still may run something. */
   get isAlive(): boolean {
-    return !this.hasEnded && Atomics.load(this.control, ENDED) === 0;
+    return !this.hasEnded && Atomics.load(this.control, ENDED) === 0 &&
+      isAlive(this.#domain, this.id);
   }
 
   /** Its report cannot be read. */
@@ -240,7 +249,10 @@ export class Child {
   #kill(): void {
     this.#isKilled = true;
     // In the last steps of an end of its own there is nothing to stop.
-    if (this.outcome === TERMINATED && this.isAlive) this.#host.kill();
+    if (this.outcome === TERMINATED && this.isAlive) {
+      this.#host.kill();
+      hurryWatch();
+    }
     const giveUp = () => {
       this.#overdue.reject(
         new DOMException(

@@ -113,7 +113,10 @@ export function waitSync(
       );
     }
   } finally {
-    if (number !== 0) awake(domain, number);
+    if (number !== 0) {
+      awake(domain, number);
+      whileBlocked.leave(performance.now() - start);
+    }
     if (!pumpOf(domain).armed) setParked(domain, 0);
   }
 }

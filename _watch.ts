@@ -13,9 +13,9 @@
 //
 // Who watches: the main thread and whoever made a domain all locks of the domain, and a root all ports,
 // by way of the warden, a thread that never blocks and pins nothing. It is started when it is needed: when
-// there is a lock to watch, which would keep an event loop alive, when a process starts another one, and
-// when a root blocks for longer, as a root hears by itself of the end of its own children as long as
-// its event loop turns. Until then it keeps the ports as they are: one that somebody listens to could not
+// there is a lock to watch, which would keep an event loop alive, when a process starts another one, when
+// a root stops a child by force, and when it blocks for longer, as a root hears by itself of the end of its
+// own children as long as its event loop turns. Until then it keeps the ports as they are: one that somebody listens to could not
 // be handed over at once. What has happened meanwhile is not lost: a port keeps its messages, and its end.
 
 import {
@@ -68,7 +68,7 @@ type Order =
   & { readonly domain: SharedArrayBuffer }
   & (Adoption | { readonly adopt?: never; readonly isLasting: boolean });
 
-/** Milliseconds that an event loop may be blocked before the warden takes over what it watches. */
+/** Milliseconds that an event loop may be blocked, in all, before the warden takes over what it watches. */
 const PATIENCE = 100;
 /** Milliseconds after which the last step of an agent is over whose lock is a hint. */
 const LAST_STEP = 250;
@@ -102,6 +102,11 @@ export function keepWatch(domain: Domain, { adopt: id, parent, port }: Adoption)
 /** In a process that starts another one: has the root see to it. The adoption was sent before. */
 export function callRoot(domain: Domain): void {
   giveSign(domain, signOf(domain, domain.id));
+}
+
+/** In a root that stops a child by force: this thread may be busy when the child ends. */
+export function hurryWatch(): void {
+  if (wards.size > 0) summonWarden();
 }
 
 /** In a root: nobody needs to watch its child any longer, which has ended. */
@@ -410,10 +415,18 @@ function hasNews(domain: Domain): boolean {
 }
 
 // What the event loop would do, were this thread not blocked.
+/** Milliseconds that this thread was blocked before. Many short waits are as bad as a long one. */
+let blocked = 0;
+
+whileBlocked.leave = (waited) => {
+  blocked += waited;
+};
+
 whileBlocked.look = (waited) => {
   if (unseen.size > 0) sendPorts();
   if (!isNeeded()) return Infinity;
-  if (waited < PATIENCE) return PATIENCE - waited;
+  const left = PATIENCE - blocked - waited;
+  if (left > 0) return left;
   summonWarden();
   return Infinity;
 };

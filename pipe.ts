@@ -616,7 +616,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     const receiver = this.#toReceive("receive");
     const call = receiver.receiveManyCall(max);
     this.#assertNoDeadlock(timeout, call, receiver.calls, "receive");
-    if (timeout > 0 && !receiver.isReady()) receiver.spin();
+    if (timeout > 0 && !call.hasEnded && !receiver.isReady()) receiver.spin();
     receiver.calls.runSync(call, timeout, "receive", "receiveMany");
     return call.values as In[];
   }
@@ -678,7 +678,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     const receiver = this.#toReceive("receive");
     const call = receiver.receiveManyIntoCall(target);
     this.#assertNoDeadlock(timeout, call, receiver.calls, "receive");
-    if (timeout > 0 && !receiver.isReady()) receiver.spin();
+    if (timeout > 0 && !call.hasEnded && !receiver.isReady()) receiver.spin();
     receiver.calls.runSync(call, timeout, "receive", "receiveManyInto");
     return call.count;
   }

@@ -10,10 +10,16 @@ import { Lock } from "../lock.ts";
 import { pipe } from "../pipe.ts";
 import { Process } from "../process.ts";
 import { Queue } from "../queue.ts";
+import { selectSync } from "../select.ts";
 import { home, livingAgents } from "../_agent.ts";
 import { lockLatch } from "../_latch.ts";
 import { Agent, block, until } from "./_helpers.ts";
-import { holdAndSpin, killAndBlock, latchAndSpin } from "./testdata/watch_targets.ts";
+import {
+  acquireAnyhow,
+  holdAndSpin,
+  killAndBlock,
+  latchAndSpin,
+} from "./testdata/watch_targets.ts";
 
 const LIMIT = { timeout: 20_000 };
 const TARGETS = new URL("./testdata/watch_targets.ts", import.meta.url);
@@ -208,4 +214,56 @@ Deno.test("a node worker of the user's that made a lock abandons it", LIMIT, asy
   await new Promise((resolve) => setTimeout(resolve, 300));
   worker.terminate();
   assert(await untilAbandoned(lock, true) < SOON);
+});
+
+for (const grace of [0, 40]) {
+  Deno.test(
+    `a thread that blocks a little at a time hears of a death (grace ${grace})`,
+    LIMIT,
+    async () => {
+      const lock = new Lock();
+      const ready = new Queue<string>();
+      await using process = new Process(TARGETS, { target: holdAndSpin, args: [lock, ready] })
+        .start();
+      await ready.get();
+      process.terminate({ grace }).catch(() => {});
+      const start = performance.now();
+      let name = "TimeoutError";
+      while (name === "TimeoutError" && performance.now() - start < 3_000) {
+        ({ name } = assertThrows(() => lock.acquireSync({ timeout: 20 })) as Error);
+      }
+      assertEquals(name, "AbandonedError");
+      assert(performance.now() - start < SOON);
+    },
+  );
+
+  Deno.test(
+    `selectSync() and alive tell of a process that was killed (grace ${grace})`,
+    LIMIT,
+    async () => {
+      const lock = new Lock();
+      const ready = new Queue<string>();
+      await using process = new Process(TARGETS, { target: holdAndSpin, args: [lock, ready] })
+        .start();
+      await ready.get();
+      process.terminate({ grace }).catch(() => {});
+      assertEquals(selectSync([process], { timeout: 3_000 }), [process]);
+      assertEquals([process.alive, process.exitCode], [false, -15]);
+    },
+  );
+}
+
+Deno.test("others hear of a death while the thread that killed is busy", LIMIT, async () => {
+  const lock = new Lock();
+  const ready = new Queue<string>();
+  const ended = new Queue<string>();
+  await using process = new Process(TARGETS, { target: holdAndSpin, args: [lock, ready] }).start();
+  await ready.get();
+  await using _waiting = new Process(TARGETS, { target: acquireAnyhow, args: [lock, ended] })
+    .start();
+  assertEquals(await ended.get(), "begun");
+  process.terminate({ grace: 0 }).catch(() => {});
+  const end = performance.now() + 2 * SOON;
+  while (ended.empty && performance.now() < end);
+  assertEquals(ended.tryGet(), { state: "ok", value: "AbandonedError" });
 });

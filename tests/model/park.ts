@@ -26,7 +26,7 @@ export function wakeAll(words: Int32Array<SharedArrayBuffer>, index: number): vo
   Atomics.notify(words, index);
 }
 
-export const whileBlocked = { look: (): number => Infinity };
+export const whileBlocked = { look: (): number => Infinity, leave: (): void => {} };
 
 export const spinLimit = 0;
 

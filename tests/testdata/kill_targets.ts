@@ -130,7 +130,11 @@ export function killer(
 /** Runs another target in a worker of the user's, with what came there of the primitives. */
 export async function attached(target: string, args: unknown[]): Promise<void> {
   const targets: Record<string, (...args: never[]) => unknown> = await import(import.meta.url);
-  await targets[target]!(...revive(args) as never[]);
+  const values = revive(args) as unknown[];
+  // An end that was not given to a process belongs to whoever uses it first: until then to nobody, whose
+  // death would say nothing.
+  for (const value of values) if (value instanceof Connection) value.pollSync({ timeout: 0 });
+  await targets[target]!(...values as never[]);
 }
 
 const KINDS: Record<string, { from(handle: unknown): unknown }> = {

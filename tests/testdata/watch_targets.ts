@@ -87,3 +87,14 @@ export function latchAndSpin(memory: SharedArrayBuffer, ready: Queue<string>): v
   ready.putSync("held");
   for (;;);
 }
+
+/** Waits for a lock, and says how that ended. */
+export function acquireAnyhow(lock: Lock, ended: Queue<string>): void {
+  ended.putSync("begun");
+  try {
+    lock.acquireSync().release();
+    ended.putSync("acquired");
+  } catch (error) {
+    ended.putSync((error as Error).name);
+  }
+}
