@@ -3,25 +3,48 @@
 // How figures are taken: the lines of one table alternate, round by round, so that a machine whose
 // speed drifts slows all of them alike; what is quoted is the median and the ratio within a round.
 
-/** One line of a table: returns how many operations it did and in how many milliseconds. */
-export interface Line {
-  readonly name: string;
-  run(): Promise<{ count: number; time: number }>;
+import type { Outside } from "./_outside.ts";
+
+/** What a run did: how many operations in how many milliseconds, or how much it used. */
+export interface Sample {
+  readonly count: number;
+  readonly time: number;
 }
 
-/** One table: its first line is the one the others are compared with. */
+/** One line of a table. */
+export interface Line {
+  readonly name: string;
+  /** How many operations are about a tenth of a second, or, if `fixed`, the right number. */
+  readonly count: number;
+  /** Whether every run does `count` operations, however long that takes; a tenth in a quick run. */
+  readonly fixed?: boolean;
+  /** Whether it gets warm by itself in every run, as a program of its own does. */
+  readonly isWarm?: boolean;
+  /** Does about `count` operations and says how many they were. */
+  run(count: number): Promise<Sample> | Sample;
+  /** Why it cannot run on this machine. */
+  readonly skip?: string | undefined;
+}
+
+/** What a figure means: operations per second, time per operation, or an amount. */
+export type Unit = "per second" | "ns" | "us" | "ms" | "ms/s" | "MiB";
+
+/** One table: its first line is ours, the others are compared with it. */
 export interface Table {
   readonly name: string;
-  /** What a figure means: operations per second, or time per operation. */
-  readonly unit: "per second" | "ns" | "us" | "ms";
-  readonly lines: Line[];
+  readonly unit: Unit;
+  /** Whether all its threads and programs share one core; it is left out where that is impossible. */
+  readonly pinned?: boolean;
+  /** Whether it is about ours alone: the first line is the base of the others. */
+  readonly growth?: boolean;
+  lines(outside: Outside): Line[] | Promise<Line[]>;
 }
 
 /** What came of a line. */
 export interface Result {
   readonly table: string;
   readonly line: string;
-  readonly unit: string;
+  readonly unit: Unit;
   readonly median: number;
   readonly min: number;
   readonly max: number;
@@ -29,72 +52,158 @@ export interface Result {
   readonly ratio: [number, number, number];
 }
 
-/** Measures a table. */
-export async function measure(table: Table, rounds: number): Promise<Result[]> {
-  const figures = table.lines.map(() => [] as number[]);
-  for (let round = 0; round < rounds; round++) {
-    for (const [index, line] of table.lines.entries()) {
-      progress(`${table.name}: ${line.name}, round ${round + 1} of ${rounds}`);
-      const { count, time } = await line.run();
-      figures[index]!.push(figure(table.unit, count, time));
+/** A line that did not run, and why. */
+export interface Skipped {
+  readonly table: string;
+  readonly line: string;
+  readonly why: string;
+}
+
+/** What came of a table. */
+export interface Outcome {
+  readonly results: Result[];
+  readonly skipped: Skipped[];
+}
+
+/** How long a line runs in each round, in milliseconds; a quick run takes less. */
+export const TIME = 300;
+
+/** Measures a table: `rounds` rounds, in which each line runs for about `time` milliseconds. */
+export async function measure(
+  table: Table,
+  outside: Outside,
+  rounds: number,
+  time: number,
+  onProgress: (text: string) => void,
+): Promise<Outcome> {
+  const skipped: Skipped[] = [];
+  const lines: { line: Line; count: number; figures: number[] }[] = [];
+  const all = await table.lines(outside);
+  const leaveOut = (line: Line, error: unknown) => {
+    // What is ours has to run; what somebody else wrote may fail.
+    if (line === all[0]) throw error;
+    skipped.push({ table: table.name, line: line.name, why: `failed: ${reason(error)}` });
+  };
+  for (const line of all) {
+    onProgress(`${line.name}, getting warm`);
+    if (line.skip !== undefined) {
+      skipped.push({ table: table.name, line: line.name, why: line.skip });
+      continue;
+    }
+    try {
+      // There are many of them, and they are for information.
+      const share = table.growth ? time / 2 : time;
+      lines.push({ line, count: await calibrate(line, share), figures: [] });
+    } catch (error) {
+      leaveOut(line, error);
     }
   }
-  progress("");
-  return table.lines.map((line, index) => {
-    const own = figures[index]!;
-    const ratios = own.map((value, round) =>
-      table.unit === "per second" ? figures[0]![round]! / value : value / figures[0]![round]!
+  for (let round = 1; round <= rounds; round++) {
+    for (const entry of [...lines]) {
+      const { line, count, figures } = entry;
+      onProgress(`${line.name}, round ${round} of ${rounds}`);
+      try {
+        figures.push(figure(table.unit, await line.run(count)));
+      } catch (error) {
+        leaveOut(line, error);
+        lines.splice(lines.indexOf(entry), 1);
+      }
+    }
+  }
+  const base = lines[0]!.figures;
+  const results = lines.map(({ line, figures }): Result => {
+    const ratios = figures.map((value, round) =>
+      table.unit === "per second" ? base[round]! / value : value / base[round]!
     );
     return {
       table: table.name,
       line: line.name,
       unit: table.unit,
-      median: median(own),
-      min: Math.min(...own),
-      max: Math.max(...own),
+      median: median(figures),
+      min: Math.min(...figures),
+      max: Math.max(...figures),
       ratio: [median(ratios), Math.min(...ratios), Math.max(...ratios)],
     };
   });
+  return { results, skipped };
 }
 
-/** Prints the results of one table. */
-export function print(results: Result[]): void {
-  const [first] = results;
-  if (first === undefined) return;
-  console.log(`\n${first.table} (${first.unit})`);
-  for (const { line, unit, median, min, max, ratio } of results) {
-    const range = `${short(min, unit)} to ${short(max, unit)}`;
-    const ratios = line === first.line
+/** Warms a line and finds how many of its operations take `time` milliseconds. */
+async function calibrate(line: Line, time: number): Promise<number> {
+  if (line.fixed) {
+    const count = time < TIME / 2 ? Math.ceil(line.count / 10) : line.count;
+    if (!line.isWarm) await line.run(count);
+    return count;
+  }
+  let count = Math.ceil(line.count / 4);
+  for (let turn = 0; turn < 2; turn++) {
+    const sample = await line.run(count);
+    count = Math.ceil(sample.count * time / Math.max(sample.time, 0.1) / (2 - turn));
+    // A hiccup while it was warming must not make the runs endless, or nothing.
+    count = Math.min(Math.max(count, Math.ceil(line.count / 20)), line.count * 20);
+  }
+  return count;
+}
+
+/** The results of one table, as text. */
+export function textOf({ results, skipped }: Outcome): string {
+  const first = results[0];
+  const rows = results.map(({ line, unit, median, min, max, ratio }) => {
+    const range = `${show(min, unit)} to ${show(max, unit)}`;
+    const told = line === first?.line || !isComparable(unit)
       ? ""
-      : `  ours is ${ratio[0].toFixed(2)} x (${ratio[1].toFixed(2)} to ${ratio[2].toFixed(2)})`;
-    console.log(
-      `  ${line.padEnd(44)}${short(median, unit).padStart(9)}  ${range.padEnd(20)}${ratios}`,
-    );
-  }
+      : `${showRatio(ratio[0])} x (${showRatio(ratio[1])} to ${showRatio(ratio[2])})`;
+    return `  ${line.padEnd(52)}${show(median, unit).padStart(12)}  ${range.padEnd(26)}${told}`
+      .trimEnd();
+  });
+  const left = skipped.map(({ line, why }) => `  ${line}: left out, ${why}`);
+  return [...rows, ...left].join("\n");
 }
 
-/** Waits until the machine has been quiet for a moment, at most ten seconds. */
-export async function quiet(): Promise<void> {
-  for (let i = 0; i < 10; i++) {
-    const start = performance.now();
-    let turns = 0;
-    while (performance.now() - start < 50) turns++;
-    const again = performance.now();
-    let second = 0;
-    while (performance.now() - again < 50) second++;
-    if (Math.abs(turns - second) / Math.max(turns, second) < 0.1) return;
-    await new Promise((resolve) => setTimeout(resolve, 1_000));
+/** Whether a ratio of two such figures says something. */
+export function isComparable(unit: Unit): boolean {
+  return unit !== "ms/s" && unit !== "MiB";
+}
+
+/** A figure with its unit, as short as is honest. */
+export function show(value: number, unit: Unit): string {
+  if (unit !== "per second") {
+    const symbol = unit === "us" ? "µs" : unit;
+    return `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} ${symbol}`;
   }
+  if (value >= 1e6) return `${(value / 1e6).toFixed(2)} M/s`;
+  if (value >= 1e4) return `${(value / 1e3).toFixed(0)} k/s`;
+  return value >= 1e3 ? `${(value / 1e3).toFixed(1)} k/s` : `${value.toFixed(0)}/s`;
+}
+
+/** A ratio, as short as is honest. */
+export function showRatio(value: number): string {
+  return value < 0.095 ? value.toPrecision(2) : value.toFixed(value < 100 ? 2 : 0);
 }
 
 /** Times a function. */
-export async function timed(
-  count: number,
-  fn: () => unknown,
-): Promise<{ count: number; time: number }> {
+export async function timed(count: number, fn: () => unknown): Promise<Sample> {
   const start = performance.now();
   await fn();
   return { count, time: performance.now() - start };
+}
+
+/** A line whose runs are one loop in this thread, without a promise between its turns. */
+export function loopLine(name: string, count: number, loop: (count: number) => void): Line {
+  return {
+    name,
+    count,
+    run(turns) {
+      const start = performance.now();
+      loop(turns);
+      return { count: turns, time: performance.now() - start };
+    },
+  };
+}
+
+/** Throws unless what arrived is right: a figure counts only then. */
+export function check(condition: boolean): void {
+  if (!condition) throw new Error("A value arrived wrong");
 }
 
 /** The middle one. */
@@ -103,21 +212,14 @@ export function median(values: number[]): number {
   return sorted[sorted.length >> 1]!;
 }
 
-function figure(unit: Table["unit"], count: number, time: number): number {
+/** What is said of a failure: one line, without the folders of this machine. */
+export function reason(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return (text.split("\n")[0] ?? "").replaceAll(/(file:\/\/)?\/[^\s:]+\//g, "").slice(0, 120);
+}
+
+function figure(unit: Unit, { count, time }: Sample): number {
   if (unit === "per second") return count / time * 1_000;
   const factor = unit === "ns" ? 1e6 : unit === "us" ? 1e3 : 1;
   return time * factor / count;
-}
-
-function short(value: number, unit: string): string {
-  if (unit !== "per second") return value.toFixed(value < 100 ? 1 : 0);
-  if (value >= 1e6) return `${(value / 1e6).toFixed(2)} M`;
-  return value >= 1e3 ? `${(value / 1e3).toFixed(1)} k` : value.toFixed(1);
-}
-
-const encoder = new TextEncoder();
-
-function progress(text: string): void {
-  if (!Deno.stderr.isTerminal()) return;
-  Deno.stderr.writeSync(encoder.encode(`\r\x1b[K${text}`));
 }

@@ -1,0 +1,43 @@
+// Copyright 2026 the Sabre authors. MIT license.
+
+// The start of a process, and its end.
+
+import { Process } from "@sabre/ipc";
+import { type Table, timed } from "../_harness.ts";
+import { outsideLine } from "../_outside.ts";
+
+export const tables: Table[] = [
+  {
+    name: "start of a process, and its end",
+    unit: "ms",
+    lines({ python }) {
+      return [
+        {
+          name: "Process, start and join",
+          count: 5,
+          run: (count) =>
+            timed(count, async () => {
+              for (let i = 0; i < count; i++) {
+                await new Process(import.meta.resolve("../_child.ts"), { target: "nothing" })
+                  .start().join();
+              }
+            }),
+        },
+        {
+          name: "bare Worker, start, answer and terminate",
+          count: 5,
+          run: (count) =>
+            timed(count, async () => {
+              for (let i = 0; i < count; i++) {
+                const file = import.meta.resolve("../rivals/bare_worker.ts");
+                const bare = new Worker(file, { type: "module" });
+                await new Promise((resolve) => bare.onmessage = resolve);
+                bare.terminate();
+              }
+            }),
+        },
+        outsideLine("Python Process, start and join", python, ["starts"], 20),
+      ];
+    },
+  },
+];
