@@ -932,7 +932,7 @@ function attach(value: unknown, tag: number, at: number): number {
 function writePrimitive(value: { handle?: unknown }, at: number): number {
   const kind = (value as { [PRIMITIVE]?: string })[PRIMITIVE];
   if (kind === "none" || value.handle === undefined) {
-    throw refusal("a Process or Pool");
+    throw refusal("a Process, Pool or guard");
   }
   if (attached === undefined) {
     throw new DOMException(

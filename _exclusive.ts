@@ -28,7 +28,7 @@ import {
   tryTake,
   withdrawTake,
 } from "./_mutex.ts";
-import type { Handle, Holding, Holdings } from "./_handle.ts";
+import { type Handle, type Holding, type Holdings, PRIMITIVE } from "./_handle.ts";
 import { GRANTED, placeState } from "./_line.ts";
 import { show, timeoutError } from "./_options.ts";
 import { type Linked, type What, whatOf } from "./_report.ts";
@@ -326,6 +326,11 @@ export interface Suspended {
 }
 
 export class ExclusiveGuard implements Guard {
+  static {
+    // It holds for this agent, and nobody else can use it.
+    Object.defineProperty(ExclusiveGuard.prototype, PRIMITIVE, { value: "none" });
+  }
+
   readonly #lock: Exclusive;
   readonly #turn: number;
   readonly #bySync: boolean;
@@ -366,6 +371,11 @@ export class ExclusiveGuard implements Guard {
     }
     this.#isReleased = true;
     this.#lock.leave(this.#bySync);
+  }
+
+  /** The one-line state for `console.log`. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return `Guard { held: ${this.held}, abandoned: ${this.abandoned} }`;
   }
 
   [Symbol.dispose](): void {

@@ -6,7 +6,7 @@
 //
 // The first words of every primitive, in Int32 units: 0 MAGIC | 1 VERSION | 2 KIND | 3 SERIAL.
 
-import { type Domain, join, MAGIC, MAX_AGENTS, nextSerial, topSlot, VERSION } from "./_agent.ts";
+import { type Domain, join, MAGIC, nextSerial, VERSION } from "./_agent.ts";
 import { show } from "./_options.ts";
 import { attend } from "./_watch.ts";
 
@@ -183,21 +183,26 @@ export function handleOf(value: unknown, kind: string, minBytes: number): Handle
   ) {
     throw new TypeError(`Cannot attach ${kind}: its memory holds something else`);
   }
+  sound.add(handle);
   return handle;
+}
+
+/** The handles that were found to be sound. */
+const sound = new WeakSet<object>();
+
+/**
+ * What a constructor was given beyond its declared parameters, if that is a handle which `from` has
+ * looked at. Anything else that a user passes there is ignored.
+ */
+export function existingOf(value: unknown): Handle | undefined {
+  return typeof value === "object" && value !== null && sound.has(value)
+    ? value as Handle
+    : undefined;
 }
 
 /** Joins the domain of a handle; refuses memory that is not one. */
 export function domainOf(handle: Handle): Domain {
-  const { domain: memory } = handle;
-  // Loops go up to it. `join` looks at the rest.
-  const words = new Int32Array(memory, 0, Math.min(64, memory.byteLength >> 2));
-  if (words.length === 64) {
-    const top = topSlot({ words } as Domain);
-    if (top < 0 || top > MAX_AGENTS) {
-      throw new TypeError("Cannot join a domain: its memory is damaged");
-    }
-  }
-  const domain = join(memory);
+  const domain = join(handle.domain);
   attend(domain);
   return domain;
 }

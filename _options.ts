@@ -41,8 +41,17 @@ export interface WaitOptions extends SyncWaitOptions {
   signal?: AbortSignal;
 }
 
+/** Refuses what is in the place of options and is none, such as a number of milliseconds. */
+export function checkOptions(options: unknown, action: string): void {
+  if (options === undefined || typeof options === "object") return;
+  throw new TypeError(
+    `Cannot ${action} as the options must be an object: current value is ${show(options)}`,
+  );
+}
+
 /** Milliseconds that `options` allow to wait: `Infinity`, or at least 0. */
 export function timeoutOf(options: SyncWaitOptions | undefined, action: string): number {
+  checkOptions(options, action);
   const timeout = options?.timeout;
   if (timeout === undefined) return Infinity;
   if (typeof timeout !== "number") {
@@ -65,6 +74,7 @@ export function signalOf(
   options: WaitOptions | undefined,
   action: string,
 ): AbortSignal | undefined {
+  checkOptions(options, action);
   const signal = options?.signal;
   if (signal === undefined) return undefined;
   if (!(signal instanceof AbortSignal)) {

@@ -5,7 +5,7 @@
 
 import { type Domain, nameOf, pidOf, unpark } from "./_agent.ts";
 import type { Guard } from "./_exclusive.ts";
-import type { Handle, Holding, Holdings } from "./_handle.ts";
+import { type Handle, type Holding, type Holdings, PRIMITIVE } from "./_handle.ts";
 import { GRANTED, placeState } from "./_line.ts";
 import { timeoutError } from "./_options.ts";
 import {
@@ -288,6 +288,11 @@ class Wait implements Waiter, Linked, Request {
 }
 
 class SharingGuard implements Guard {
+  static {
+    // It holds for this agent, and nobody else can use it.
+    Object.defineProperty(SharingGuard.prototype, PRIMITIVE, { value: "none" });
+  }
+
   readonly abandoned: boolean;
   readonly #sharing: Sharing;
   readonly #count: number;
@@ -309,6 +314,11 @@ class SharingGuard implements Guard {
     }
     this.#held = false;
     this.#sharing.release(this.#count);
+  }
+
+  /** The one-line state for `console.log`. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return `Guard { held: ${this.held}, abandoned: ${this.abandoned} }`;
   }
 
   [Symbol.dispose](): void {

@@ -119,6 +119,11 @@ export const self: {
 /** On the prototype of a process: the child that it has started. */
 export const CHILD: unique symbol = Symbol("sabre.child");
 
+/** Prints an error of a process that nobody would hear of otherwise. */
+export function printError(name: string, error: Error): void {
+  console.error(`Uncaught error in Process ${name}:`, error);
+}
+
 const children = new Set<Child>();
 
 /** The children of this agent that have not ended. */

@@ -53,6 +53,7 @@ import {
 import {
   createHandle,
   domainOf,
+  existingOf,
   type Handle,
   handleOf,
   PRIMITIVE,
@@ -125,7 +126,8 @@ export class Barrier {
    * ```
    */
   constructor(parties: number);
-  constructor(parties: number, existing?: Handle) {
+  constructor(parties: number, given?: Handle) {
+    const existing = existingOf(given);
     this.handle = existing ?? create(parties);
     const domain = domainOf(this.handle);
     const words = new Int32Array(this.handle.memory);

@@ -63,6 +63,7 @@ import {
 import {
   createHandle,
   domainOf,
+  existingOf,
   type Handle,
   handleOf,
   PRIMITIVE,
@@ -142,7 +143,8 @@ export class Condition {
    * ```
    */
   constructor(lock?: Lock | RLock);
-  constructor(lock?: Lock | RLock, existing?: Handle) {
+  constructor(lock?: Lock | RLock, given?: Handle) {
+    const existing = existingOf(given);
     this.#lock = lock === undefined ? new RLock() : checkLock(lock);
     this.#exclusive = exclusiveOf(this.#lock)!;
     // In the domain of the lock: who waits for the one waits for the other.

@@ -41,6 +41,7 @@ import {
 import {
   createHandle,
   domainOf,
+  existingOf,
   type Handle,
   handleOf,
   PRIMITIVE,
@@ -99,7 +100,8 @@ export class SharedEvent {
    * ```
    */
   constructor();
-  constructor(existing?: Handle) {
+  constructor(given?: Handle) {
+    const existing = existingOf(given);
     this.handle = existing ?? createHandle("SharedEvent", home(), EVENT_WORDS * 4);
     const domain = domainOf(this.handle);
     const words = new Int32Array(this.handle.memory);

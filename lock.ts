@@ -15,7 +15,7 @@
  *   agent throws {@linkcode DeadlockError} instead of hanging.
  * - The other one: agents that take the same locks in different orders. Where all agents of such a
  *   circle are blocked, in Sync calls without a `timeout`, exactly one of them gets a `DeadlockError`
- *   that names them all, within about a second; when it gives back what it holds, the others go on.
+ *   that names them all, within about two seconds; when it gives back what it holds, the others go on.
  *
  * @example Guard a critical section
  * ```ts
@@ -42,6 +42,7 @@ import { Exclusive, expose, type Guard } from "./_exclusive.ts";
 import {
   createHandle,
   domainOf,
+  existingOf,
   type Handle,
   handleOf,
   HOLDINGS,
@@ -146,7 +147,8 @@ export class Lock {
    * ```
    */
   constructor();
-  constructor(existing?: Handle) {
+  constructor(given?: Handle) {
+    const existing = existingOf(given);
     const domain = existing === undefined ? home() : domainOf(existing);
     this.handle = existing ?? createHandle("Lock", domain, MUTEX_WORDS * 4);
     this.#exclusive = attach(this, this.handle, domain);
@@ -364,7 +366,8 @@ export class RLock {
    * ```
    */
   constructor();
-  constructor(existing?: Handle) {
+  constructor(given?: Handle) {
+    const existing = existingOf(given);
     const domain = existing === undefined ? home() : domainOf(existing);
     this.handle = existing ?? createHandle("RLock", domain, MUTEX_WORDS * 4);
     this.#exclusive = attach(this, this.handle, domain);

@@ -41,6 +41,7 @@ import {
   remember,
 } from "./_handle.ts";
 import {
+  checkOptions,
   positiveInteger,
   show,
   signalOf,
@@ -143,6 +144,7 @@ export interface PipeOptions {
 export function pipe<A = unknown, B = A>(
   options?: PipeOptions,
 ): [Connection<A, B>, Connection<B, A>] {
+  checkOptions(options, "create pipe");
   const capacity = options?.capacity === undefined
     ? 65_536
     : positiveInteger(options.capacity, "create pipe", "capacity");

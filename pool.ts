@@ -27,6 +27,7 @@ import { home, livingAgents, MAX_AGENTS } from "./_agent.ts";
 import { flowThrough } from "./_flow.ts";
 import { PRIMITIVE } from "./_handle.ts";
 import {
+  checkOptions,
   positiveInteger,
   show,
   signalOf,
@@ -49,7 +50,7 @@ import {
   type Task,
   WINDOW,
 } from "./_serve.ts";
-import { CHILD, type Child } from "./_spawn.ts";
+import { CHILD, type Child, printError } from "./_spawn.ts";
 import { targetName } from "./_target.ts";
 import { whatOf } from "./_report.ts";
 import { holdLoop, lookNow, NEWS, type News, releaseLoop, waitAsync } from "./_wait.ts";
@@ -223,6 +224,7 @@ export class Pool implements AsyncDisposable {
    */
   constructor(module: string | URL, options: PoolOptions = {}) {
     const action = "create Pool";
+    checkOptions(options, action);
     const { size, maxTasksPerProcess, initializer, initializerArgs = [], name = "Pool" } = options;
     if (!URL.canParse(module)) {
       throw new TypeError(
@@ -1055,6 +1057,10 @@ class Member {
     }
     this.#sent.clear();
     this.#isClosed = true;
+    // Of an error beside the tasks, such as in a timer that one left behind, no task tells.
+    if (this.#isReady && running.length === 0 && failure instanceof RemoteError) {
+      printError(show(this.#name), failure);
+    }
     const neverReady = !this.#isReady && !(failure instanceof TerminatedError);
     this.#events.ended(neverReady ? failure as Error : undefined, running, unbegun);
   }

@@ -69,7 +69,7 @@ import {
   type WaitOptions,
 } from "./_options.ts";
 import { give, pack, unpack } from "./_parcel.ts";
-import { CHILD, Child, FAILED, RETURNED, self, TERMINATED } from "./_spawn.ts";
+import { CHILD, Child, FAILED, printError, RETURNED, self, TERMINATED } from "./_spawn.ts";
 import { isLoading, targetName } from "./_target.ts";
 import { whatOf } from "./_report.ts";
 import { NEWS, type News, waitAsync } from "./_wait.ts";
@@ -688,10 +688,6 @@ let current: Current | undefined;
 // Not a timer where there is another way: it would look as if a test had left it behind.
 const later = (globalThis as { setImmediate?: (task: () => void) => void }).setImmediate ??
   ((task: () => void) => setTimeout(task, 0));
-
-function printError(name: string, error: Error): void {
-  console.error(`Uncaught error in Process ${name}:`, error);
-}
 
 function defaultName(): string {
   const number = ++made;

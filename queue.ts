@@ -37,6 +37,7 @@ import { EMPTY, emptyQueue, END, Getting } from "./_getting.ts";
 import {
   createHandle,
   domainOf,
+  existingOf,
   type Handle,
   handleOf,
   PRIMITIVE,
@@ -45,6 +46,7 @@ import {
   remember,
 } from "./_handle.ts";
 import {
+  checkOptions,
   positiveInteger,
   show,
   signalOf,
@@ -116,6 +118,7 @@ export interface QueueOptions {
 /**
  * A bounded first-in first-out buffer for many producers and many consumers.
  *
+ * - `maxItems` bounds the items; `capacity` is bytes of storage, not items.
  * - Any agent may call anything, at any time; calls of one agent take effect in their order.
  * - A consumer that dies before its `get` returned leaves the item for another one; a producer that
  *   dies before its `put` returned leaves no trace, or a whole item.
@@ -169,7 +172,8 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
    * ```
    */
   constructor(options?: QueueOptions);
-  constructor(options?: QueueOptions, existing?: Handle) {
+  constructor(options?: QueueOptions, given?: Handle) {
+    const existing = existingOf(given);
     this.handle = existing ?? create(options);
     this.#domain = domainOf(this.handle);
     const words = new Int32Array(this.handle.memory);
@@ -872,6 +876,7 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
 }
 
 function create(options: QueueOptions | undefined): Handle {
+  checkOptions(options, "create Queue");
   const capacity = options?.capacity === undefined
     ? 65_536
     : positiveInteger(options.capacity, "create Queue", "capacity");

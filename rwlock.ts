@@ -37,6 +37,7 @@ import type { Guard } from "./_exclusive.ts";
 import {
   createHandle,
   domainOf,
+  existingOf,
   type Handle,
   handleOf,
   HOLDINGS,
@@ -103,7 +104,8 @@ export class RwLock {
    * ```
    */
   constructor();
-  constructor(existing?: Handle) {
+  constructor(given?: Handle) {
+    const existing = existingOf(given);
     this.handle = existing ?? create();
     const domain = domainOf(this.handle);
     const words = new Int32Array(this.handle.memory);

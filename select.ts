@@ -148,6 +148,12 @@ class Selection<S extends Selectable> {
   #waits: News[] = [];
 
   constructor(sources: Iterable<S>) {
+    // Those that are iterable would give what they hold, and block for it.
+    if (NEWS in Object(sources)) {
+      throw new TypeError(
+        `Cannot select as the sources must be in a list: current value is ${show(sources)}`,
+      );
+    }
     for (const source of sources) {
       if (!this.#news.has(source)) this.#news.set(source, newsOf(source));
     }

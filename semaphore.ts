@@ -36,6 +36,7 @@ import type { Guard } from "./_exclusive.ts";
 import {
   createHandle,
   domainOf,
+  existingOf,
   type Handle,
   handleOf,
   HOLDINGS,
@@ -46,6 +47,7 @@ import {
   remember,
 } from "./_handle.ts";
 import {
+  checkOptions,
   positiveInteger,
   signalOf,
   type SyncWaitOptions,
@@ -159,7 +161,8 @@ export class Semaphore {
    * ```
    */
   constructor(permits?: number, options?: SemaphoreOptions);
-  constructor(permits?: number, options?: SemaphoreOptions, existing?: Handle) {
+  constructor(permits?: number, options?: SemaphoreOptions, given?: Handle) {
+    const existing = existingOf(given);
     this.handle = existing ?? create(permits, options);
     const domain = domainOf(this.handle);
     const words = new Int32Array(this.handle.memory);
@@ -348,6 +351,7 @@ export class Semaphore {
 }
 
 function create(permits = 1, options: SemaphoreOptions | undefined): Handle {
+  checkOptions(options, "create Semaphore");
   const max = options?.max === undefined || options.max === Infinity
     ? 0
     : positiveInteger(options.max, "create Semaphore", "max");

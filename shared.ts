@@ -36,6 +36,7 @@ import {
 import {
   createHandle,
   domainOf,
+  existingOf,
   type Handle,
   handleOf,
   PRIMITIVE,
@@ -105,7 +106,8 @@ export class SharedValue<K extends Kind> {
    * ```
    */
   constructor(kind: K, initial?: KindValue<K>);
-  constructor(kind: K, initial?: KindValue<K>, existing?: Handle) {
+  constructor(kind: K, initial?: KindValue<K>, given?: Handle) {
+    const existing = existingOf(given);
     this.#kind = existing === undefined ? checkKind(kind, "create SharedValue") : kind;
     if (initial !== undefined) {
       // Before anything is made of it.
@@ -353,7 +355,8 @@ export class SharedArray<K extends Kind> implements Iterable<KindValue<K>> {
    * ```
    */
   constructor(kind: K, lengthOrValues: number | Iterable<KindValue<K>>);
-  constructor(kind: K, lengthOrValues: number | Iterable<KindValue<K>>, existing?: Handle) {
+  constructor(kind: K, lengthOrValues: number | Iterable<KindValue<K>>, given?: Handle) {
+    const existing = existingOf(given);
     this.#kind = existing === undefined ? checkKind(kind, "create SharedArray") : kind;
     const values = typeof lengthOrValues === "number"
       ? undefined

@@ -31,6 +31,7 @@ import {
 } from "../_mutex.ts";
 import { AbandonedError, DeadlockError } from "../errors.ts";
 import { type Guard, Lock, RLock } from "../lock.ts";
+import { Queue } from "../queue.ts";
 import { SharedArray, SharedValue } from "../shared.ts";
 import { diesAt } from "./_death.ts";
 import { block, settlesSoon, turn, until } from "./_helpers.ts";
@@ -1836,4 +1837,23 @@ both(": its holder's death is told, with its pid, wherever the one who notes it 
     assertMatch(error.message, new RegExp(`\\b${pidOf(holder.id)}\\b`));
     lock.tryAcquire({ recover: true })!.release();
   }
+});
+
+Deno.test("what a constructor is given beyond its parameters is ignored, and never taken for a handle", () => {
+  // deno-lint-ignore no-explicit-any
+  const [AnyLock, AnyRLock] = [Lock, RLock] as any[];
+  for (const extra of [{ name: "a" }, "a", 1, null, {}, new Lock().handle]) {
+    assertFalse(new AnyLock(extra).locked);
+    assertFalse(new AnyRLock(extra).locked);
+  }
+});
+
+Deno.test("a guard cannot be passed, and shows its state", () => {
+  const lock = new Lock();
+  const queue = new Queue<unknown>();
+  const guard = lock.acquireSync();
+  assertThrows(() => queue.putSync([guard]), DOMException, "guard cannot travel");
+  assertEquals(Deno.inspect(guard), "Guard { held: true, abandoned: false }");
+  guard.release();
+  assertEquals(Deno.inspect(guard), "Guard { held: false, abandoned: false }");
 });

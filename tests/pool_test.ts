@@ -1022,3 +1022,22 @@ test("console.log() shows one line", async () => {
   pool.close();
   assertEquals(Deno.inspect(pool), 'Pool { size: 2, pending: 0, state: "closed" }');
 });
+
+test("an error beside the tasks is printed once, as no task tells of it", async () => {
+  const { error } = console;
+  const printed: unknown[][] = [];
+  console.error = (...args: unknown[]) => printed.push(args);
+  try {
+    await using pool = make({ size: 1 });
+    assertEquals(await pool.run(targets.throwsLater), "fine");
+    await until(() => printed.length > 0);
+    // It has been replaced.
+    assertEquals(await pool.run("square", [3]), 9);
+  } finally {
+    console.error = error;
+  }
+  assertEquals(printed.length, 1);
+  const [text, reason] = printed[0]!;
+  assertEquals(text, 'Uncaught error in Process "Pool-1":');
+  assert((reason as RemoteError).message.includes("in a timer"));
+});

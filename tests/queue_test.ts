@@ -2001,3 +2001,14 @@ Deno.test("getMany() leaves to the calls behind it what is theirs", async () => 
   for (const item of [1, 2, 3]) queue.putSync(item);
   assertEquals([await many, await one, queue.getSync()], [[1], 2, 3]);
 });
+
+Deno.test("Queue: what stands in the place of options and is none is a TypeError", async () => {
+  // deno-lint-ignore no-explicit-any
+  const wrong = 10 as any;
+  assertThrows(() => new Queue(wrong), TypeError, "options must be an object");
+  const queue = new Queue<number>();
+  await assertRejects(() => queue.get(wrong), TypeError, "options must be an object");
+  assertThrows(() => queue.getSync(wrong), TypeError, "options must be an object");
+  assertThrows(() => queue.putSync(1, wrong), TypeError, "options must be an object");
+  assertEquals(queue.size, 0);
+});

@@ -271,3 +271,13 @@ test("selectSync() throws TerminatedError in an agent that is being terminated",
   queue.putSync(1);
   assertEquals(queue.getSync({ timeout: 1_000 }), 1);
 });
+
+Deno.test("select() refuses a source that is not in a list, instead of taking what it holds", async () => {
+  const queue = new Queue<number>();
+  queue.putSync(1);
+  // deno-lint-ignore no-explicit-any
+  const alone = queue as any;
+  await assertRejects(() => select(alone), TypeError, "must be in a list");
+  assertThrows(() => selectSync(alone), TypeError, "must be in a list");
+  assertEquals(queue.size, 1);
+});

@@ -56,9 +56,11 @@ const PLAN: Readonly<Record<string, readonly string[]>> = {
   ],
   "_agent.ts": [
     "_agent_test.ts",
+    "_report_test.ts",
     "model/spin_test.ts",
     "_wait_test.ts",
     "lock_test.ts",
+    "watch_test.ts",
     "model/lock_test.ts",
   ],
   "_calls.ts": [

@@ -195,3 +195,11 @@ export async function rejectsBeside(): Promise<void> {
   Promise.reject(new Error("beside"));
   await new Promise(() => {});
 }
+
+/** Leaves a timer behind that throws. */
+export function throwsLater(): string {
+  setTimeout(() => {
+    throw new RangeError("in a timer");
+  }, 20);
+  return "fine";
+}
