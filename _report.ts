@@ -248,6 +248,22 @@ function follow(domain: Domain, edge: number, way: Step[], isNew: boolean): bool
   return false;
 }
 
+/** Whether each of these agents says that it waits for the next one, and the last for the first. */
+export function isCircle(domain: Domain, ids: readonly number[]): boolean {
+  // All at one moment: as none of them moves between the two looks.
+  return looksLikeCircle(domain, ids) && looksLikeCircle(domain, ids);
+}
+
+function looksLikeCircle({ words }: Domain, ids: readonly number[]): boolean {
+  for (let i = 0; i < ids.length; i++) {
+    const next = slotOf(ids[(i + 1) % ids.length]!);
+    const wait = Atomics.load(words, waitWords(next) + WAIT);
+    const edge = Atomics.load(words, waitWords(slotOf(ids[i]!)) + EDGE);
+    if ((wait & 1) === 0 || edge !== ((wait << SLOT_BITS) | next)) return false;
+  }
+  return true;
+}
+
 /** The deadlock in words, as seen by its first agent. */
 export function describeCycle(domain: Domain, cycle: Cycle): string {
   let text = "";

@@ -39,7 +39,7 @@
 import { type Domain, joinedDomains, livingAgents, nameOf, parentOf, pidOf } from "./_agent.ts";
 import { millis } from "./_clock.ts";
 import { type Holdings, knownHoldings } from "./_handle.ts";
-import { toldBy, wordsOf } from "./_report.ts";
+import { isCircle, toldBy, wordsOf } from "./_report.ts";
 import { pendingWaits } from "./_wait.ts";
 import type { AgentInfo } from "./process.ts";
 
@@ -234,6 +234,9 @@ export function diagnose(): Diagnosis {
   return freeze(diagnosis);
 }
 
+/** Milliseconds after which a wait counts as a part of a cycle. */
+const LONG = 100;
+
 /** What there is to see in one domain. */
 class View {
   readonly agents: AgentState[] = [];
@@ -241,9 +244,8 @@ class View {
   readonly cycles: CycleState[] = [];
   readonly #domain: Domain;
   readonly #known: Holdings[];
-  /** Those whose waits have no end but by the primitive. */
-  readonly #endless = new Set<WaitState>();
   readonly #infos = new Map<number, AgentInfo>();
+  readonly #ids = new Map<AgentState, number>();
 
   constructor(domain: Domain) {
     this.#domain = domain;
@@ -252,11 +254,13 @@ class View {
     for (const id of ids) {
       const parent = parentOf(domain, id);
       const waits = this.#waitsOf(id);
-      this.agents.push({
+      const agent = {
         ...this.#infoOf(id),
         parent: parent === 0 ? undefined : this.#infoOf(parent),
         waits,
-      });
+      };
+      this.agents.push(agent);
+      this.#ids.set(agent, id);
     }
     this.#findHolds();
     this.#findCycles();
@@ -296,7 +300,6 @@ class View {
     if (told === undefined) return [];
     const { kind, call, serial, since, isBlocked, keeper } = told;
     const wait = this.#wait(kind, call, serial, since, isBlocked, keeper);
-    if (told.isEndless) this.#endless.add(wait);
     return [wait];
   }
 
@@ -353,9 +356,11 @@ class View {
       const start = path.findIndex((step) => step.agent === agent);
       if (start >= 0) {
         const steps = path.slice(start);
+        // Whoever has just been served may still look as if it waited, for itself even.
+        if (steps.some(({ wait }) => wait.milliseconds < LONG)) return;
         this.cycles.push({
           agents: steps.map(({ agent: { pid, name } }) => ({ pid, name })),
-          certain: steps.every(({ wait }) => this.#endless.has(wait)),
+          certain: isCircle(this.#domain, steps.map(({ agent }) => this.#ids.get(agent)!)),
         });
         return;
       }

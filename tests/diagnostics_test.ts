@@ -14,6 +14,7 @@ import { Queue } from "../queue.ts";
 import { RwLock } from "../rwlock.ts";
 import { select } from "../select.ts";
 import { Semaphore } from "../semaphore.ts";
+import { SharedArray } from "../shared.ts";
 import { abortable, Agent, block, turn, until } from "./_helpers.ts";
 import { ghost, Peer } from "./_workers.ts";
 import { churn } from "./testdata/deadlock_targets.ts";
@@ -326,6 +327,8 @@ Deno.test("diagnose() shows a circle of promises, which nobody can be sure of", 
   const promise = two.acquire({ signal });
   promise.catch(() => {});
   await untilBlocked(peer);
+  // Whoever has waited for less may only just have been served.
+  block(120);
   const { cycles } = diagnose();
   assertEquals(cycles.map(({ agents, certain }) => [agents.map(({ pid }) => pid), certain]), [
     [[ME.pid, pidOf(peer).pid], false],
@@ -370,3 +373,30 @@ Deno.test("diagnose() works while others are busy", LIMIT, async () => {
   stop.set();
   for (const child of children) assert(await child.result > 0);
 });
+
+Deno.test(
+  "diagnose() sees no deadlock where agents are served all the time",
+  { timeout: 60_000 },
+  async () => {
+    const [first, second] = [new Lock(), new Lock()];
+    const state = new SharedArray("i32", 2);
+    const children = [0, 1, 2].map(() =>
+      new Process(new URL("./testdata/fairness_targets.ts", import.meta.url), {
+        target: "takeBoth",
+        args: [first, second, state],
+      }).start()
+    );
+    await until(() => state.get(1) === children.length);
+    const end = performance.now() + 1_500;
+    let looks = 0;
+    const seen: unknown[] = [];
+    while (performance.now() < end) {
+      looks++;
+      seen.push(...diagnose().cycles);
+    }
+    state.set(0, 1);
+    await Promise.all(children.map((child) => child.join()));
+    assert(looks > 10);
+    assertEquals(seen, []);
+  },
+);

@@ -18,3 +18,12 @@ export function barge(of: Lock | RLock | RwLock | Semaphore, state: SharedArray<
   }
   return count;
 }
+
+/** Takes two locks, always in this order, until it is told to stop. */
+export function takeBoth(first: Lock, second: Lock, state: SharedArray<"i32">): void {
+  state.add(1, 1);
+  while (state.get(0) === 0) {
+    using _outer = first.acquireSync();
+    using _inner = second.acquireSync();
+  }
+}
