@@ -143,11 +143,12 @@ const crowded = new Set<Calls>();
  * The waiter, for an agent that blocks: it serves its own promises meanwhile, without which what it
  * waits for might never come.
  */
-export function whileServing(waiter: Waiter): Waiter {
+export function whileServing(waiter: Waiter & { spin?: () => boolean }): Waiter {
   return {
     poll: () => {
       serveCrowded();
-      return waiter.poll();
+      while (!waiter.poll()) if (waiter.spin?.() !== true) return false;
+      return true;
     },
     withdraw: () => waiter.withdraw(),
     what: waiter.what,
@@ -194,6 +195,14 @@ export abstract class Call implements Waiter {
 
   get what(): What | undefined {
     return this.#calls.what;
+  }
+
+  /**
+   * Spins a little if part of a message has gone through, as the other side is at it. Returns whether
+   * there is news.
+   */
+  spin(): boolean {
+    return false;
   }
 
   /** What had not gone through if it ended now. */

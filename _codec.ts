@@ -16,7 +16,8 @@
 // Objects are numbered in the order in which they first appear, on both sides alike; REFERENCE names
 // such a number. A view takes two numbers, one for itself and one for its buffer.
 
-import { PRIMITIVE, revive } from "./_handle.ts";
+import { revive } from "./_handle.ts";
+import { PRIMITIVE } from "./_primitive.ts";
 
 const FIRST_NEGATIVE = 0x80;
 const FIRST_STRING = 0xA0;

@@ -28,7 +28,8 @@ import {
   tryTake,
   withdrawTake,
 } from "./_mutex.ts";
-import { type Handle, type Holding, type Holdings, PRIMITIVE } from "./_handle.ts";
+import type { Handle, Holding, Holdings } from "./_handle.ts";
+import { PRIMITIVE } from "./_primitive.ts";
 import { GRANTED, placeState } from "./_line.ts";
 import { show, timeoutError } from "./_options.ts";
 import { type Linked, type What, whatOf } from "./_report.ts";

@@ -47,9 +47,6 @@ export interface Handle {
   readonly lock?: Handle;
 }
 
-/** On the prototype of every primitive: its kind, or `"none"` for what can never be passed. */
-export const PRIMITIVE: unique symbol = Symbol("sabre.primitive");
-
 /**
  * On a primitive that belongs to one agent: hands it to the agent that is about to start, and returns
  * how to take it back if that fails.

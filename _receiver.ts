@@ -213,7 +213,8 @@ export class Receiver {
       );
     }
     if (whole) {
-      target.set(this.#pieces.take() as Uint8Array);
+      target.set(this.#pieces.bytes.subarray(0, length));
+      this.#pieces.clear();
     } else {
       readInto(side.ring, side.own, target, 0, length);
       release(side, wordsOf(side.ring, header));
@@ -331,8 +332,13 @@ function notNumber(wanted: string, found: string): TypeError {
 }
 
 /** The pieces of one message, in private memory that grows with what has come. */
+const NONE = new Uint8Array(0);
+/** Bytes that are kept for the next message at the most. */
+const MOST_KEPT = 1 << 21;
+
 class Pieces {
-  bytes = new Uint8Array(0);
+  /** Kept for the next message, as fresh memory costs more than the copy. */
+  bytes = NONE;
   length = 0;
   /** LAST_VALUE or LAST_BYTES once all have come, 0 before. */
   type = 0;
@@ -357,12 +363,11 @@ class Pieces {
   take(): unknown {
     const { bytes, length, type } = this;
     this.clear();
-    if (type === LAST_VALUE) return decode(bytes, 0, length);
-    return length === bytes.length ? bytes : bytes.slice(0, length);
+    return type === LAST_VALUE ? decode(bytes, 0, length) : bytes.slice(0, length);
   }
 
   clear(): void {
-    this.bytes = new Uint8Array(0);
+    if (this.bytes.length > MOST_KEPT) this.bytes = NONE;
     this.length = 0;
     this.type = 0;
   }
@@ -385,6 +390,11 @@ export class ValueCall extends Call {
     if (this.value !== EMPTY) return true;
     if (this.#receiver.isAtEnd()) throw atEnd();
     return false;
+  }
+
+  override spin(): boolean {
+    const { side, isHalfway } = this.#receiver;
+    return isHalfway && spinWhile(side.words, newsIndex(side), side.seen);
   }
 }
 

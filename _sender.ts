@@ -168,6 +168,10 @@ class SendCall extends Call {
   protected step(): boolean {
     return this.#writing.step();
   }
+
+  override spin(): boolean {
+    return this.#writing.spin();
+  }
 }
 
 class IterableCall extends ManyCall {
@@ -358,12 +362,20 @@ class Writing {
       const free = room(side);
       const isLast = 1 + wordsFor(left) <= free && left <= MAX_PAYLOAD;
       if (!isLast && free < 2 * quarter) return false;
-      const length = isLast ? left : Math.min((free - quarter - 1) * 4, MAX_PAYLOAD);
+      // No more than a quarter at once, so that the reader copies one while the next is written.
+      const most = Math.min(free - quarter, Math.max(quarter, 4)) - 1;
+      const length = isLast ? left : Math.min(most * 4, MAX_PAYLOAD);
       writePiece(side.ring, side.own, this.#pieceType(left, length), packet, this.#sent, length);
       this.#sent += length;
       if (!publish(side, 1 + wordsFor(length))) throw closedPeer(this.value);
       if (isLast) return true;
     }
+  }
+
+  /** Waits a little for room for the next piece. */
+  spin(): boolean {
+    const { words, seen } = this.#side;
+    return this.#sent > 0 && spinWhile(words, roomIndex(this.#side), seen);
   }
 
   #pieceType(left: number, length: number): number {

@@ -5,7 +5,8 @@
 
 import { type Domain, nameOf, pidOf, unpark } from "./_agent.ts";
 import type { Guard } from "./_exclusive.ts";
-import { type Handle, type Holding, type Holdings, PRIMITIVE } from "./_handle.ts";
+import type { Handle, Holding, Holdings } from "./_handle.ts";
+import { PRIMITIVE } from "./_primitive.ts";
 import { GRANTED, placeState } from "./_line.ts";
 import { timeoutError } from "./_options.ts";
 import {

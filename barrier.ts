@@ -56,11 +56,11 @@ import {
   existingOf,
   type Handle,
   handleOf,
-  PRIMITIVE,
   recall,
   registerKind,
   remember,
 } from "./_handle.ts";
+import { PRIMITIVE } from "./_primitive.ts";
 import {
   positiveInteger,
   signalOf,

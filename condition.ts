@@ -66,11 +66,11 @@ import {
   existingOf,
   type Handle,
   handleOf,
-  PRIMITIVE,
   recall,
   registerKind,
   remember,
 } from "./_handle.ts";
+import { PRIMITIVE } from "./_primitive.ts";
 import { isAbandoned, lastDead } from "./_mutex.ts";
 import {
   positiveInteger,

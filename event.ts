@@ -44,11 +44,11 @@ import {
   existingOf,
   type Handle,
   handleOf,
-  PRIMITIVE,
   recall,
   registerKind,
   remember,
 } from "./_handle.ts";
+import { PRIMITIVE } from "./_primitive.ts";
 import { signalOf, type SyncWaitOptions, timeoutOf, type WaitOptions } from "./_options.ts";
 import { type What, whatOf } from "./_report.ts";
 import { NEWS, type News, waitAsync, waitSync } from "./_wait.ts";

@@ -47,11 +47,11 @@ import {
   handleOf,
   HOLDINGS,
   type Holdings,
-  PRIMITIVE,
   recall,
   registerKind,
   remember,
 } from "./_handle.ts";
+import { PRIMITIVE } from "./_primitive.ts";
 import { MUTEX_WORDS } from "./_mutex.ts";
 import { signalOf, type SyncWaitOptions, timeoutOf, type WaitOptions } from "./_options.ts";
 

@@ -35,11 +35,11 @@ import {
   GIVE,
   type Handle,
   handleOf,
-  PRIMITIVE,
   recall,
   registerKind,
   remember,
 } from "./_handle.ts";
+import { PRIMITIVE } from "./_primitive.ts";
 import {
   checkOptions,
   positiveInteger,

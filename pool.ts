@@ -25,7 +25,7 @@
 
 import { home, livingAgents, MAX_AGENTS } from "./_agent.ts";
 import { flowThrough } from "./_flow.ts";
-import { PRIMITIVE } from "./_handle.ts";
+import { PRIMITIVE } from "./_primitive.ts";
 import {
   checkOptions,
   positiveInteger,

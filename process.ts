@@ -59,7 +59,7 @@ import {
   pidOf,
   stopRequested,
 } from "./_agent.ts";
-import { PRIMITIVE } from "./_handle.ts";
+import { PRIMITIVE } from "./_primitive.ts";
 import {
   show,
   signalOf,

@@ -40,11 +40,11 @@ import {
   existingOf,
   type Handle,
   handleOf,
-  PRIMITIVE,
   recall,
   registerKind,
   remember,
 } from "./_handle.ts";
+import { PRIMITIVE } from "./_primitive.ts";
 import {
   checkOptions,
   positiveInteger,

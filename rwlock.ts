@@ -42,11 +42,11 @@ import {
   handleOf,
   HOLDINGS,
   type Holdings,
-  PRIMITIVE,
   recall,
   registerKind,
   remember,
 } from "./_handle.ts";
+import { PRIMITIVE } from "./_primitive.ts";
 import { signalOf, type SyncWaitOptions, timeoutOf, type WaitOptions } from "./_options.ts";
 import { crowd, EVERYTHING, freeNow, initPermits, isPoisoned, PERMITS_WORDS } from "./_permits.ts";
 import { type Demand, Sharing } from "./_sharing.ts";

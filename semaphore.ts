@@ -41,11 +41,11 @@ import {
   handleOf,
   HOLDINGS,
   type Holdings,
-  PRIMITIVE,
   recall,
   registerKind,
   remember,
 } from "./_handle.ts";
+import { PRIMITIVE } from "./_primitive.ts";
 import {
   checkOptions,
   positiveInteger,

@@ -39,12 +39,12 @@ import {
   existingOf,
   type Handle,
   handleOf,
-  PRIMITIVE,
   recall,
   registerKind,
   remember,
   serialAt,
 } from "./_handle.ts";
+import { PRIMITIVE } from "./_primitive.ts";
 import { MUTEX_WORDS } from "./_mutex.ts";
 import { show } from "./_options.ts";
 import { type Guard, RLock } from "./lock.ts";

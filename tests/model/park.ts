@@ -31,3 +31,8 @@ export const whileBlocked = { look: (): number => Infinity, leave: (): void => {
 export const spinLimit = 0;
 
 export function pause(): void {}
+
+/** Nothing changes meanwhile. */
+export function spinWhile(_words: Int32Array, _index: number, _value: number): boolean {
+  return false;
+}

@@ -39,6 +39,7 @@ Deno.test("events: three agents, some of which die", () => {
 
 Deno.test("barriers: three agents, some of which give up or die", () => {
   holds(barriers, "barrier", [{ parties: 3, rounds: 2 }]);
+  holds(barriers, "barrier", [{ parties: 2, resets: true, deaths: true }], DEATH);
   holds(barriers, "barrier", [{ parties: 3, deaths: true }], DEATH);
   holds(barriers, "barrier", [{ parties: 3, cancelling: 1, deaths: true }], DEATH);
 });
