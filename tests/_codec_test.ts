@@ -11,7 +11,8 @@ import fc from "fast-check";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { decode, encode, output } from "../_codec.ts";
-import { PRIMITIVE, registerKind } from "../_handle.ts";
+import { registerKind } from "../_handle.ts";
+import { PRIMITIVE } from "../_primitive.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any;
