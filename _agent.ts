@@ -24,8 +24,8 @@ const SEQUENCE = 6; // counts the agents that ever joined
 const DEATHS = 7; // counts the agents that ended
 const TOP = 8; // one more than the highest slot ever used; never goes back
 const SERIAL = 9; // counts the primitives made in this domain
-const SIGNED = 10; // counts the agents that have given a SIGN; its watchers sleep on it
-const WARDEN = 11; // number of the thread that watches the domain, 0: none yet, -1: none ever
+const SIGNED = 10; // raised by whoever needs the domain's watchers, which sleep on it, after its SIGN
+const WARDEN = 11; // thread that watches the domain, 0: none yet, -1: none ever. See appointWarden
 
 const STATE = 0; // id of the agent that lives here, 0: free. Claimed by CAS
 const PARK = 1; // raised before every wake-up of this agent; what it sleeps on
@@ -34,7 +34,7 @@ const STOP = 3; // id of the agent that is asked to end: a later tenant of the s
 const PARENT = 4; // id of the agent that started this one, 0: none. Written before STATE's owner runs
 const NAME_LENGTH = 5; // bytes
 const BRANCH = 6; // id of the child of the root that this agent descends from, or is. Written with PARENT
-const SIGN = 7; // how its end shows to those that did not start it. Written by itself, once, before SIGNED
+const SIGN = 7; // how its end shows to those that did not start it. Written by itself, before SIGNED
 const WAIT = 8; // what it waits for: see `_report.ts`. The first is only ever raised; odd: it is blocked
 const NAME = 16; // UTF-8, cut to what fits
 
@@ -280,9 +280,14 @@ export const LOCK_IS_PROOF = 1;
 /** It holds that lock, which becomes free a moment before the last of it has run. */
 export const LOCK_IS_HINT = 2;
 
-/** Publishes how the end of this agent shows, which it must already do. */
+/** Publishes how the end of this agent shows, which it must already do, to those who watch. */
 export function giveSign(domain: Domain, sign: number): void {
   Atomics.store(domain.words, domain.park - PARK + SIGN, sign);
+  callWatchers(domain);
+}
+
+/** Makes those who watch over the domain look. */
+export function callWatchers(domain: Domain): void {
   Atomics.add(domain.words, SIGNED, 1);
   wakeAll(domain.words, SIGNED);
   // The one that made the domain may be blocked, and is the one to see to it.
@@ -294,12 +299,12 @@ export function signOf(domain: Domain, id: number): number {
   return Atomics.load(domain.words, HEADER_WORDS + slotOf(id) * SLOT_WORDS + SIGN);
 }
 
-/** How many agents have given a sign so far. */
+/** How often the watchers were called so far. */
 export function countSigned(domain: Domain): number {
   return Atomics.load(domain.words, SIGNED);
 }
 
-/** Resolves when more than `seen` agents have given a sign; `undefined` if they already have. */
+/** Resolves when the watchers were called more than `seen` times; `undefined` if they already were. */
 export function untilSigned(domain: Domain, seen: number): Promise<unknown> | undefined {
   return parkAsync(domain.words, SIGNED, seen);
 }

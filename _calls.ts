@@ -78,7 +78,7 @@ export class Calls {
     this.waiting.push(call);
     try {
       // The first look is free: it needs no registration.
-      this.advance(call);
+      call.press();
       if (call.isOver()) return;
       if (this.#isAdvancing && timeout === Infinity && call.withdraw()) throw selfWait(action);
       const served = timeout > 0
@@ -143,12 +143,12 @@ const crowded = new Set<Calls>();
  * The waiter, for an agent that blocks: it serves its own promises meanwhile, without which what it
  * waits for might never come.
  */
-export function whileServing(waiter: Waiter & { spin?: () => boolean }): Waiter {
+export function whileServing(waiter: Waiter & { press?: () => void }): Waiter {
   return {
     poll: () => {
       serveCrowded();
-      while (!waiter.poll()) if (waiter.spin?.() !== true) return false;
-      return true;
+      waiter.press?.();
+      return waiter.poll();
     },
     withdraw: () => waiter.withdraw(),
     what: waiter.what,
@@ -201,8 +201,13 @@ export abstract class Call implements Waiter {
    * Spins a little if part of a message has gone through, as the other side is at it. Returns whether
    * there is news.
    */
-  spin(): boolean {
+  protected spin(): boolean {
     return false;
+  }
+
+  /** Goes on as far as that needs no sleep, for a call that blocks: before it asks to be woken. */
+  press(): void {
+    do this.#calls.advance(this); while (!this.#over && this.spin());
   }
 
   /** What had not gone through if it ended now. */

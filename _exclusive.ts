@@ -326,10 +326,19 @@ export interface Suspended {
   readonly syncDepth: number;
 }
 
+/** What guards of all kinds have: they hold for one agent, and so cannot travel; and a line of state. */
+export function finishGuards(prototype: Guard): void {
+  Object.defineProperty(prototype, PRIMITIVE, { value: "none" });
+  Object.defineProperty(prototype, Symbol.for("Deno.customInspect"), {
+    value(this: Guard): string {
+      return `Guard { held: ${this.held}, abandoned: ${this.abandoned} }`;
+    },
+  });
+}
+
 export class ExclusiveGuard implements Guard {
   static {
-    // It holds for this agent, and nobody else can use it.
-    Object.defineProperty(ExclusiveGuard.prototype, PRIMITIVE, { value: "none" });
+    finishGuards(ExclusiveGuard.prototype);
   }
 
   readonly #lock: Exclusive;
@@ -372,11 +381,6 @@ export class ExclusiveGuard implements Guard {
     }
     this.#isReleased = true;
     this.#lock.leave(this.#bySync);
-  }
-
-  /** The one-line state for `console.log`. */
-  [Symbol.for("Deno.customInspect")](): string {
-    return `Guard { held: ${this.held}, abandoned: ${this.abandoned} }`;
   }
 
   [Symbol.dispose](): void {

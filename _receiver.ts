@@ -331,11 +331,11 @@ function notNumber(wanted: string, found: string): TypeError {
   );
 }
 
-/** The pieces of one message, in private memory that grows with what has come. */
 const NONE = new Uint8Array(0);
-/** Bytes that are kept for the next message at the most. */
+/** Bytes of memory that are kept for the next message at the most. */
 const MOST_KEPT = 1 << 21;
 
+/** The pieces of one message, in private memory that grows with what has come. */
 class Pieces {
   /** Kept for the next message, as fresh memory costs more than the copy. */
   bytes = NONE;
@@ -392,7 +392,7 @@ export class ValueCall extends Call {
     return false;
   }
 
-  override spin(): boolean {
+  protected override spin(): boolean {
     const { side, isHalfway } = this.#receiver;
     return isHalfway && spinWhile(side.words, newsIndex(side), side.seen);
   }

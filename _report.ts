@@ -6,7 +6,10 @@
 //
 // Word layout, within the words of an agent's slot that are for the wait.
 //
-//   0 WAIT | 1 WHAT | 2 SERIAL | 3 SINCE | 4 KEEPER | 5 EDGE | 6 LOST
+//   0 WAIT | 1 WHAT | 2 SERIAL | 3 SINCE | 4 KEEPER | 5 EDGE
+//
+// Each is written by the agent of the slot alone, and read by anyone. WAIT is written last when a wait
+// begins, and first when it ends.
 //
 // - WAIT is odd while the agent is blocked. It only grows: while it has one odd value, the agent is in
 //   one call, runs no code of its user's, and so gives nothing back that it holds.
@@ -72,8 +75,6 @@ export interface Told {
   readonly since: number;
   /** Whether the thread is blocked. */
   readonly isBlocked: boolean;
-  /** Whether nothing but the primitive can end it. */
-  readonly isEndless: boolean;
   /** Id of the agent that kept it waiting when it last looked; 0: not known. */
   readonly keeper: number;
 }
@@ -143,15 +144,7 @@ export function toldBy({ words }: Domain, id: number): Told | undefined {
       continue;
     }
     if (what === 0 && (wait & 1) === 0) return undefined;
-    const isBlocked = (wait & 1) !== 0;
-    return {
-      ...wordsOf(what),
-      serial,
-      since,
-      keeper,
-      isBlocked,
-      isEndless: isBlocked && (what & LINKED) !== 0,
-    };
+    return { ...wordsOf(what), serial, since, keeper, isBlocked: (wait & 1) !== 0 };
   }
   return undefined;
 }

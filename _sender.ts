@@ -169,7 +169,7 @@ class SendCall extends Call {
     return this.#writing.step();
   }
 
-  override spin(): boolean {
+  protected override spin(): boolean {
     return this.#writing.spin();
   }
 }

@@ -4,9 +4,8 @@
 // keeps agents apart; here are the guards, the calls in their order, and errors.
 
 import { type Domain, nameOf, pidOf, unpark } from "./_agent.ts";
-import type { Guard } from "./_exclusive.ts";
+import { finishGuards, type Guard } from "./_exclusive.ts";
 import type { Handle, Holding, Holdings } from "./_handle.ts";
-import { PRIMITIVE } from "./_primitive.ts";
 import { GRANTED, placeState } from "./_line.ts";
 import { timeoutError } from "./_options.ts";
 import {
@@ -290,8 +289,7 @@ class Wait implements Waiter, Linked, Request {
 
 class SharingGuard implements Guard {
   static {
-    // It holds for this agent, and nobody else can use it.
-    Object.defineProperty(SharingGuard.prototype, PRIMITIVE, { value: "none" });
+    finishGuards(SharingGuard.prototype);
   }
 
   readonly abandoned: boolean;
@@ -315,11 +313,6 @@ class SharingGuard implements Guard {
     }
     this.#held = false;
     this.#sharing.release(this.#count);
-  }
-
-  /** The one-line state for `console.log`. */
-  [Symbol.for("Deno.customInspect")](): string {
-    return `Guard { held: ${this.held}, abandoned: ${this.abandoned} }`;
   }
 
   [Symbol.dispose](): void {

@@ -16,6 +16,7 @@
 
 import {
   bury,
+  callWatchers,
   type Domain,
   hasDescendants,
   home,
@@ -27,7 +28,7 @@ import { whileBlocked } from "./_park.ts";
 import type { Parcel } from "./_parcel.ts";
 import { findLocks, findThreads, type NodeWorker, type Port, type Threads } from "./_threads.ts";
 import { holdLoop, lookNow, releaseLoop, waitAsync } from "./_wait.ts";
-import { type Adoption, callRoot, endWatch, hurryWatch, keepWatch, type Stop } from "./_watch.ts";
+import { type Adoption, endWatch, hurryWatch, keepWatch, type Stop } from "./_watch.ts";
 
 /** What became of the child: changed once, by compare-and-swap, so that all agree for ever. */
 export const OUTCOME = 0;
@@ -321,7 +322,7 @@ interface Events {
 function startHost(seed: Seed, domain: Domain, events: Events): Host {
   const threads = findThreads();
   return threads === undefined
-    ? startWebWorker(seed, domain, events)
+    ? startWebWorker(seed, events)
     : startNodeWorker(threads, seed, domain, events);
 }
 
@@ -334,7 +335,8 @@ function startNodeWorker(threads: Threads, seed: Seed, domain: Domain, events: E
     keepWatch(domain, adoption);
   } else {
     self.watcher.postMessage(adoption, [watch.port1]);
-    callRoot(domain);
+    // The root has to see to it.
+    callWatchers(domain);
   }
   let worker: NodeWorker;
   try {
@@ -344,6 +346,8 @@ function startNodeWorker(threads: Threads, seed: Seed, domain: Domain, events: E
     });
   } catch (error) {
     port1.close();
+    // In the order that leaves no closed port to be handed over.
+    endWatch(domain, seed.id);
     watch.port2.close();
     throw error;
   }
@@ -377,17 +381,14 @@ function startNodeWorker(threads: Threads, seed: Seed, domain: Domain, events: E
 /** From a child in a global `Worker`: it holds its lock. */
 export const LOCKED = "locked";
 
-function startWebWorker(seed: Seed, domain: Domain, events: Events): Host {
+function startWebWorker(seed: Seed, events: Events): Host {
   const locks = findLocks();
   let isWatched = false;
   const watch = () => {
     if (isWatched || locks === undefined) return;
     isWatched = true;
     // Granted when the thread of the child has ended.
-    locks.request(seed.lock, () => {
-      bury(domain, seed.id);
-      events.end();
-    });
+    locks.request(seed.lock, () => events.end());
   };
   const worker = new Worker(BOOTSTRAP, { type: "module", name: seed.name });
   worker.onmessage = ({ data }: MessageEvent<Parcel | Beside | typeof LOCKED>) => {

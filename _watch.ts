@@ -12,15 +12,17 @@
 //   not end by itself, so it soon exchanges the lock for a port.
 //
 // Who watches: the main thread and whoever made a domain all locks of the domain, and a root all ports,
-// by way of the warden, a thread that never blocks and pins nothing. It is started when it is needed: when
-// there is a lock to watch, which would keep an event loop alive, when a process starts another one, when
-// a root stops a child by force, and when it blocks for longer, as a root hears by itself of the end of its
-// own children as long as its event loop turns. Until then it keeps the ports as they are: one that somebody listens to could not
-// be handed over at once. What has happened meanwhile is not lost: a port keeps its messages, and its end.
+// by way of the warden, a thread that never blocks and pins nothing. A root hears by itself of the end of
+// its own children as long as its event loop turns. So the warden is started when it is needed: when there
+// is a lock to watch, which would keep an event loop alive, when a process starts another one, when a root
+// stops a child by force, and when it blocks for longer. Until then the root keeps the ports as they are: one
+// that somebody listens to could not be handed over at once. What has happened meanwhile is not lost: a
+// port keeps its messages, and its end.
 
 import {
   appointWarden,
   bury,
+  callWatchers,
   countSigned,
   type Domain,
   giveSign,
@@ -99,11 +101,6 @@ export function keepWatch(domain: Domain, { adopt: id, parent, port }: Adoption)
   if (state !== undefined) handOver();
 }
 
-/** In a process that starts another one: has the root see to it. The adoption was sent before. */
-export function callRoot(domain: Domain): void {
-  giveSign(domain, signOf(domain, domain.id));
-}
-
 /** In a root that stops a child by force: this thread may be busy when the child ends. */
 export function hurryWatch(): void {
   if (wards.size > 0) summonWarden();
@@ -163,7 +160,7 @@ export function attend(domain: Domain): void {
   const isMaker = slotOf(domain.id) === 0;
   if (kind === "main") {
     // Its maker may have to show itself.
-    if (!isMaker) giveSign(domain, NO_SIGN);
+    if (!isMaker) callWatchers(domain);
   } else if (parentOf(domain, domain.id) === 0) {
     // It would be kept alive, and as long as it is alone nobody needs to know.
     if (kind === "node" && isMaker && !hasParent()) alone.add(domain);
@@ -294,7 +291,8 @@ function watchOrphans(domain: Domain, root: number): void {
 
 // -- The warden --------------------------------------------------------------------------------
 
-/** Words of the memory that is shared with the warden: 0 its state. */
+// The one word of memory that is shared with the warden: its state. Written by the warden, once, when it
+// listens, and by its host if it fails.
 const STARTING = 0;
 export const READY = 1;
 const FAILED = -1;
@@ -345,7 +343,10 @@ function startWarden(threads: Threads | undefined): void {
   parkAsync(state, 0, STARTING)?.then(handOver);
   try {
     warden = new threads.Worker(new URL(BOOTSTRAP), { workerData: seed });
-    warden.on("error", () => Atomics.store(state!, 0, FAILED));
+    warden.on("error", () => {
+      Atomics.store(state!, 0, FAILED);
+      handOver();
+    });
     warden.unref();
   } catch {
     // No thread is to be had: this loop goes on watching the ports. Nobody watches locks.
@@ -415,6 +416,7 @@ function hasNews(domain: Domain): boolean {
 }
 
 // What the event loop would do, were this thread not blocked.
+
 /** Milliseconds that this thread was blocked before. Many short waits are as bad as a long one. */
 let blocked = 0;
 

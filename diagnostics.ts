@@ -183,7 +183,7 @@ export interface Diagnosis {
    * locks in which others have been blocked for a while.
    */
   readonly holds: readonly HoldState[];
-  /** Who waits for each other, as far as it shows in the above. */
+  /** Who waits for each other, as far as it shows in the above, and for 100 ms or longer. */
   readonly cycles: readonly CycleState[];
   /** The same as lines to read. */
   toString(): string;

@@ -162,7 +162,7 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
    * @param options How many items and how many bytes it holds.
    * @throws {RangeError} If `maxItems` or `capacity` is not a positive integer, or `capacity` is above
    * 2^30.
-   * @throws {TypeError} If one of them is not a number.
+   * @throws {TypeError} If one of them is not a number, or the options are no object.
    * @example
    * ```ts
    * import { Queue } from "@sabre/ipc/queue";

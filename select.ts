@@ -63,7 +63,8 @@ export type Selectable = Connection<any, any> | Queue<any> | SharedEvent | Proce
  * @returns Those that are ready, in the order given; none if `timeout` passed.
  * @throws {ClosedError} If a source is a connection whose own end is closed.
  * @throws {RangeError} If there are no sources.
- * @throws {TypeError} If one of them cannot be waited for, such as a connection that only sends.
+ * @throws {TypeError} If one of them cannot be waited for, such as a connection that only sends, or it
+ * is a source itself and no list.
  * @example
  * ```ts
  * import { Queue } from "@sabre/ipc/queue";
@@ -108,7 +109,8 @@ export async function select<S extends Selectable>(
  * @throws {DOMException} Named `InvalidStateError` on the main thread of a browser, if it would have
  * to wait.
  * @throws {RangeError} If there are no sources.
- * @throws {TypeError} If one of them cannot be waited for, such as a connection that only sends.
+ * @throws {TypeError} If one of them cannot be waited for, such as a connection that only sends, or it
+ * is a source itself and no list.
  * @example
  * ```ts
  * import { Queue } from "@sabre/ipc/queue";

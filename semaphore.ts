@@ -151,7 +151,7 @@ export class Semaphore {
    * @param options How many there may be.
    * @throws {RangeError} If `permits` or `max` is not a positive integer, or `permits` is above `max`
    * or above 2^31 - 1.
-   * @throws {TypeError} If one of them is not a number.
+   * @throws {TypeError} If one of them is not a number, or the options are no object.
    * @example
    * ```ts
    * import { Semaphore } from "@sabre/ipc/semaphore";

@@ -2040,3 +2040,23 @@ Deno.test("an end that was used may be given away, but not with a message half r
   assertThrows(() => giveAway(to), TypeError, "half received");
   return assertRejects(() => sending, DOMException);
 });
+
+Deno.test("what was received in pieces stays as it is when more comes", async () => {
+  const [here, there] = pipe<unknown>({ capacity: 64 });
+  const values = [0, 1].map((n) => ({
+    text: `${n}`.repeat(500),
+    bytes: new Uint8Array(300).fill(n),
+  }));
+  const received: unknown[] = [];
+  for (const value of values) {
+    const sending = here.send(value);
+    received.push(await there.receive());
+    await sending;
+  }
+  for (const n of [2, 3]) {
+    const sending = here.sendBytes(new Uint8Array(400).fill(n));
+    received.push(await there.receiveBytes());
+    await sending;
+  }
+  assertEquals(received, [...values, ...[2, 3].map((n) => new Uint8Array(400).fill(n))]);
+});

@@ -10,7 +10,7 @@ import {
   assertNotStrictEquals,
   assertThrows,
 } from "@std/assert";
-import { MessageChannel, Worker as NodeWorker } from "node:worker_threads";
+import { MessageChannel, receiveMessageOnPort, Worker as NodeWorker } from "node:worker_threads";
 import { Agent, block, settlesSoon, turn, until } from "./_helpers.ts";
 
 const LIMIT = { timeout: 20_000 };
@@ -301,4 +301,42 @@ Deno.test({
     await worker.terminate();
     await until(() => isClosed);
   },
+});
+
+// -- What the watch over agents leans on ---------------------------------------------------------
+
+Deno.test("A port that nobody listens to moves at once, with its messages and its end", async () => {
+  const { port1, port2 } = new MessageChannel();
+  const worker = new NodeWorker(
+    `const { port } = require("node:worker_threads").workerData;
+    port.on("message", () => {});
+    port.postMessage("before the end");
+    setTimeout(() => process.exit(), 20);`,
+    { eval: true, workerData: { port: port2 }, transferList: [port2] },
+  );
+  await new Promise((resolve) => worker.on("exit", resolve));
+  const road = new MessageChannel();
+  road.port1.postMessage(port1, [port1]);
+  const moved = receiveMessageOnPort(road.port2)!.message as typeof port1;
+  const seen: unknown[] = [];
+  moved.on("message", (message) => seen.push(message));
+  await new Promise((resolve) => moved.on("close", () => resolve(undefined)));
+  assertEquals(seen, ["before the end"]);
+  road.port1.close();
+  road.port2.close();
+});
+
+Deno.test("A Web Lock that is free is held before request() returns", async () => {
+  const { locks } = navigator as unknown as {
+    locks: { request(name: string, callback: () => unknown): Promise<unknown> };
+  };
+  let isHeld = false;
+  const release = Promise.withResolvers<void>();
+  const request = locks.request("sabre platform test", () => {
+    isHeld = true;
+    return release.promise;
+  });
+  assert(isHeld);
+  release.resolve();
+  await request;
 });

@@ -4,14 +4,14 @@
 // thread that would hear of them is blocked.
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Worker as NodeWorker } from "node:worker_threads";
+import threads, { Worker as NodeWorker } from "node:worker_threads";
 import { AbandonedError, ClosedError } from "../errors.ts";
 import { Lock } from "../lock.ts";
 import { pipe } from "../pipe.ts";
 import { Process } from "../process.ts";
 import { Queue } from "../queue.ts";
 import { selectSync } from "../select.ts";
-import { home, livingAgents } from "../_agent.ts";
+import { countSigned, home, join, livingAgents } from "../_agent.ts";
 import { lockLatch } from "../_latch.ts";
 import { Agent, block, until } from "./_helpers.ts";
 import {
@@ -33,6 +33,14 @@ async function untilAbandoned(lock: Lock, isBlocked: boolean): Promise<number> {
   else await assertRejects(() => lock.acquire(), AbandonedError);
   lock.acquireSync({ recover: true }).release();
   return performance.now() - start;
+}
+
+/** A process that holds the lock and computes for ever. */
+async function startHolder(lock: Lock): Promise<Process> {
+  const ready = new Queue<string>();
+  const process = new Process(TARGETS, { target: holdAndSpin, args: [lock, ready] }).start();
+  assertEquals(await ready.get(), "held");
+  return process;
 }
 
 for (const isBlocked of [false, true]) {
@@ -179,8 +187,6 @@ for (const isBlocked of [false, true]) {
         });
         const exit = new Promise((resolve) => worker.on("exit", resolve));
         await until(() => lock.locked);
-        // For a moment nobody can tell that it is there.
-        if (isIdle) block(200);
         if (isIdle) worker.terminate();
         const time = await untilAbandoned(lock, isBlocked);
         assert(time < SOON, `it took ${time} ms`);
@@ -210,8 +216,9 @@ Deno.test("a node worker of the user's that made a lock abandons it", LIMIT, asy
   const worker = new NodeWorker(new URL("./testdata/node_maker.ts", import.meta.url));
   const message = await new Promise((resolve) => worker.on("message", resolve));
   const lock = Lock.from(message);
-  // It has to hear that it is not alone any more.
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  // It has to hear that it is not alone: this agent calls, and then it has a lock or a port.
+  const { domain } = lock.handle;
+  await until(() => countSigned(join(domain)) > 1);
   worker.terminate();
   assert(await untilAbandoned(lock, true) < SOON);
 });
@@ -222,10 +229,7 @@ for (const grace of [0, 40]) {
     LIMIT,
     async () => {
       const lock = new Lock();
-      const ready = new Queue<string>();
-      await using process = new Process(TARGETS, { target: holdAndSpin, args: [lock, ready] })
-        .start();
-      await ready.get();
+      await using process = await startHolder(lock);
       process.terminate({ grace }).catch(() => {});
       const start = performance.now();
       let name = "TimeoutError";
@@ -242,10 +246,7 @@ for (const grace of [0, 40]) {
     LIMIT,
     async () => {
       const lock = new Lock();
-      const ready = new Queue<string>();
-      await using process = new Process(TARGETS, { target: holdAndSpin, args: [lock, ready] })
-        .start();
-      await ready.get();
+      await using process = await startHolder(lock);
       process.terminate({ grace }).catch(() => {});
       assertEquals(selectSync([process], { timeout: 3_000 }), [process]);
       assertEquals([process.alive, process.exitCode], [false, -15]);
@@ -255,10 +256,8 @@ for (const grace of [0, 40]) {
 
 Deno.test("others hear of a death while the thread that killed is busy", LIMIT, async () => {
   const lock = new Lock();
-  const ready = new Queue<string>();
   const ended = new Queue<string>();
-  await using process = new Process(TARGETS, { target: holdAndSpin, args: [lock, ready] }).start();
-  await ready.get();
+  await using process = await startHolder(lock);
   await using _waiting = new Process(TARGETS, { target: acquireAnyhow, args: [lock, ended] })
     .start();
   assertEquals(await ended.get(), "begun");
@@ -267,3 +266,29 @@ Deno.test("others hear of a death while the thread that killed is busy", LIMIT, 
   while (ended.empty && performance.now() < end);
   assertEquals(ended.tryGet(), { state: "ok", value: "AbandonedError" });
 });
+
+Deno.test(
+  "a process that could not be started leaves nothing behind that is watched",
+  LIMIT,
+  async () => {
+    const { Worker } = threads;
+    const before = livingAgents(home()).length;
+    threads.Worker = class {
+      constructor() {
+        throw new RangeError("no thread is to be had");
+      }
+    } as unknown as typeof Worker;
+    try {
+      const process = new Process(TARGETS, { target: holdAndSpin, args: [] as never });
+      assertThrows(() => process.start(), RangeError, "no thread is to be had");
+    } finally {
+      threads.Worker = Worker;
+    }
+    assertEquals(livingAgents(home()).length, before);
+    // All that is watched is handed over when this thread blocks.
+    const lock = new Lock();
+    await using process = await startHolder(lock);
+    process.terminate({ grace: 0 }).catch(() => {});
+    assert(await untilAbandoned(lock, true) < SOON);
+  },
+);

@@ -5,8 +5,15 @@ import type { RwLock } from "../../rwlock.ts";
 import type { Semaphore } from "../../semaphore.ts";
 import type { SharedArray } from "../../shared.ts";
 
-/** Takes it and gives it back, again and again, until it is told to stop. Returns how often. */
-export function barge(of: Lock | RLock | RwLock | Semaphore, state: SharedArray<"i32">): number {
+/**
+ * Takes it and gives it back, again and again, until it is told to stop, and counts in an element of its
+ * own. Returns how often.
+ */
+export function barge(
+  of: Lock | RLock | RwLock | Semaphore,
+  state: SharedArray<"i32">,
+  own: number,
+): number {
   let count = 0;
   state.add(1, 1);
   while (state.get(0) === 0) {
@@ -14,7 +21,7 @@ export function barge(of: Lock | RLock | RwLock | Semaphore, state: SharedArray<
       ? count % 2 === 0 ? of.readSync() : of.writeSync()
       : of.acquireSync();
     guard.release();
-    count++;
+    state.set(own, ++count);
   }
   return count;
 }
