@@ -112,6 +112,33 @@ Deno.test("check() knows a lock", () => {
   refutes(lock(), [[1, "acquire", 0, threw("AbandonedError"), 4, 5]]);
 });
 
+Deno.test("check() knows that a lock is abandoned until one has recovered it", () => {
+  const dead: Row[] = [[0, "acquire", 0, false, 0, 1], [9, "die", 0, undefined, 2, 3]];
+  const heir: Row = [1, "acquire", 0, true, 4, 11];
+  const busy: Row = [2, "tryAcquire", 0, "busy", 5, 6];
+  const abandoned: Row = [2, "acquire", 0, threw("AbandonedError"), 7, 8];
+  // Already taken, but not mended yet.
+  accepts(lock(), [...dead, heir, busy, abandoned]);
+  accepts(lock(), [...dead, heir, busy, [1, "release", 0, undefined, 12, 13]]);
+  // Mended before.
+  refutes(lock(), [...dead, heir, [2, "acquire", 0, threw("AbandonedError"), 12, 13]]);
+  refutes(lock(), [...dead, heir, [1, "release", 0, undefined, 12, 13], [
+    2,
+    "acquire",
+    0,
+    threw("AbandonedError"),
+    14,
+    15,
+  ]]);
+  // Taken by one, and so by nobody else.
+  refutes(lock(), [...dead, heir, [2, "acquire", 0, true, 5, 6]]);
+  // Dead before it had mended it, or after.
+  const died: Row[] = [[1, "acquire", 0, undefined, 4, DIED], [9, "die", 1, undefined, 5, 6]];
+  accepts(lock(), [...dead, ...died, [2, "acquire", 0, true, 7, 8]]);
+  accepts(lock(), [...dead, ...died, [2, "acquire", 0, threw("AbandonedError"), 7, 8]]);
+  refutes(lock(), [...dead, ...died, [2, "tryAcquire", 0, "busy", 7, 8]]);
+});
+
 Deno.test("check() knows a semaphore, and who was first in line", () => {
   const one: Row = [0, "acquire", 1, true, 0, 1];
   accepts(semaphore(2), [one, [1, "acquire", 1, true, 2, 3], [0, "available", 0, 0, 4, 5]]);

@@ -192,42 +192,55 @@ interface Held {
   readonly poisoned: boolean;
   /** Its holder died, and nobody has looked since: `locked` may not know yet. */
   readonly stale: boolean;
+  /** One more than the agent that died last, which does nothing any more. */
+  readonly dead: number;
 }
 
 const ABANDONED = threw("AbandonedError");
 
-/** A lock. `acquire` and `tryAcquire` return what the guard says of `abandoned`. */
+function diedOf(state: Held, dead: number): Held[] {
+  if (state.owner !== dead) return [{ ...state, dead }];
+  const free = { ...state, owner: 0, stale: true, dead };
+  return [{ ...free, poisoned: true }, free];
+}
+
+/**
+ * A lock. `acquire` and `tryAcquire` return what the guard says of `abandoned`. One that recovers has two
+ * moments: it takes the lock, and declares it mended. Until then the lock is both taken and abandoned.
+ */
 export function lock(): Specification<Held> {
   return {
     name: "a lock",
-    initial: { owner: 0, poisoned: false, stale: false },
-    key: ({ owner, poisoned, stale }) =>
-      `${owner}${poisoned ? " poisoned" : ""}${stale ? " stale" : ""}`,
-    steps: (call) => call.fate === "refused" ? 0 : 1,
-    apply(state, call) {
+    initial: { owner: 0, poisoned: false, stale: false, dead: 0 },
+    key: ({ owner, poisoned, stale, dead }) =>
+      `${owner}${poisoned ? " poisoned" : ""}${stale ? " stale" : ""} ${dead}`,
+    steps(call) {
+      if (call.fate === "refused") return 0;
+      const takes = call.op === "acquire" || call.op === "tryAcquire";
+      return takes && (call.result === true || call.fate === "pending") ? 2 : 1;
+    },
+    apply(state, call, step) {
       const me = call.agent + 1;
       const { owner, poisoned } = state;
+      if (me === state.dead) return [];
       switch (call.op) {
         case "acquire":
         case "tryAcquire": {
+          if (step === 1) return owner === me ? [{ ...state, poisoned: false }] : [];
           if (call.result === "busy") return owner !== 0 ? [state] : [];
-          if (owner !== 0) return [];
           if (call.result === ABANDONED) return poisoned ? [state] : [];
+          if (owner !== 0) return [];
           if (call.fate !== "pending" && call.result !== poisoned) return [];
-          return [{ owner: me, poisoned, stale: false }];
+          return [{ ...state, owner: me, stale: false }];
         }
         case "release":
-          return owner === me ? [{ owner: 0, poisoned: false, stale: false }] : [];
+          return owner === me ? [{ ...state, owner: 0, poisoned: false, stale: false }] : [];
         case "locked":
           if (call.fate === "pending" || state.stale && call.result === true) return [state];
           return (owner !== 0) === call.result ? [state] : [];
         case "die":
           // Of the agent in `arg`. An heir that never ran is no loss.
-          if (owner !== (call.arg as number) + 1) return [state];
-          return [
-            { owner: 0, poisoned: true, stale: true },
-            { owner: 0, poisoned, stale: true },
-          ];
+          return diedOf(state, (call.arg as number) + 1);
         default:
           throw new TypeError(`A lock has no "${call.op}"`);
       }
