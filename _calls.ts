@@ -155,6 +155,11 @@ export function whileServing(waiter: Waiter & { press?: () => void }): Waiter {
   };
 }
 
+/** Whether no promise of this agent waits: then nothing else of it runs while it blocks. */
+export function isAlone(): boolean {
+  return crowded.size === 0;
+}
+
 function serveCrowded(): void {
   for (const calls of crowded) calls.serve();
 }
@@ -197,10 +202,7 @@ export abstract class Call implements Waiter {
     return this.#calls.what;
   }
 
-  /**
-   * Spins a little if part of a message has gone through, as the other side is at it. Returns whether
-   * there is news.
-   */
+  /** Spins a little if the other side is at work on a message that goes in pieces. Returns whether there is news. */
   protected spin(): boolean {
     return false;
   }

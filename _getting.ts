@@ -7,6 +7,7 @@ import { deaths, type Domain } from "./_agent.ts";
 import { Call, Calls } from "./_calls.ts";
 import { ENDED, freeServed } from "./_line.ts";
 import { show } from "./_options.ts";
+import { Spinner } from "./_park.ts";
 import {
   countIn,
   FLOAT,
@@ -66,6 +67,7 @@ export class Getting {
   readonly calls: Calls;
   readonly overflow: SharedArrayBuffer;
   readonly #waiting = new Set<GetCall>();
+  readonly #spinner = new Spinner();
   #isCrowded = false;
 
   constructor(store: Store, overflow: SharedArrayBuffer) {
@@ -129,7 +131,7 @@ export class Getting {
 
   /** Waits a little for news, as that is quicker than going to sleep. */
   spin(): void {
-    if (this.calls.waiting.length === 0) spinForPut(this.store);
+    if (this.calls.waiting.length === 0) spinForPut(this.store, this.#spinner);
   }
 
   add(call: GetCall): void {

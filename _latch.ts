@@ -10,10 +10,11 @@
 //   word = owner's id << 2 | SLEEPERS        0: free
 
 import { type Domain, isAlive } from "./_agent.ts";
-import { canBlock, park, pause, wakeAll, whileBlocked } from "./_park.ts";
+import { backOff, canBlock, park, pause, wakeAll, whileBlocked } from "./_park.ts";
 
 const SLEEPERS = 1; // somebody may sleep on the word
 const SPINS = 100; // about 3 microseconds: longer than any critical section
+const MOST_PAUSES = 8; // between two looks of a spin
 const SLICE = 50; // milliseconds after which a sleeper makes sure that the owner still lives
 
 /**
@@ -37,11 +38,12 @@ function lockLatchSlow(
   index: number,
 ): boolean {
   const mine = domain.id << 2;
-  for (let spins = 0; spins < SPINS; spins++) {
+  let turns = 1;
+  for (let spent = 0; spent < SPINS; spent += turns) {
     if (Atomics.load(words, index) === 0 && Atomics.compareExchange(words, index, 0, mine) === 0) {
       return false;
     }
-    pause();
+    turns = backOff(turns, MOST_PAUSES);
   }
   for (;;) {
     const word = Atomics.load(words, index);

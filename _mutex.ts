@@ -24,7 +24,7 @@
 
 import { deaths, type Domain, flushWakes, isAlive, pidOf, topSlot, wakeLater } from "./_agent.ts";
 import { hasPassed, micros } from "./_clock.ts";
-import { pause, spinLimit } from "./_park.ts";
+import { backOff, FIRST_PAUSES, MOST_PAUSES, spinLimit } from "./_park.ts";
 import { lockLatch, unlockLatch } from "./_latch.ts";
 import {
   drawTicket,
@@ -200,12 +200,13 @@ export interface LockWait {
 
 /** Spins for less time than going to sleep would take, and takes the lock if it becomes free. */
 export function spinTake(mutex: Mutex, recovers = true): number {
-  for (let i = 0; i < spinLimit; i++) {
+  let turns = FIRST_PAUSES;
+  for (let spent = 0; spent < spinLimit; spent += turns) {
     if (lockWord(mutex) >> 2 === 0) {
       const taken = tryTake(mutex, recovers);
       if (taken !== BUSY) return taken;
     }
-    pause();
+    turns = backOff(turns, MOST_PAUSES);
   }
   return BUSY;
 }

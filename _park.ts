@@ -74,6 +74,66 @@ export function spinWhile(words: Int32Array, index: number, value: number): bool
   return false;
 }
 
+/** Pauses between two looks at what others hold for as long as they like: at first, and at the most. */
+export const FIRST_PAUSES = 8;
+export const MOST_PAUSES = 32;
+
+/**
+ * Pauses `turns` times, and returns how many times to do so before the look after the next: twice as many,
+ * `most` at the most. Every look takes the memory from whoever is about to change it, and so puts off what is
+ * waited for.
+ */
+export function backOff(turns: number, most: number): number {
+  for (let i = 0; i < turns; i++) pause();
+  return Math.min(turns * 2, most);
+}
+
+/** How long a {@linkcode Spinner} rests, in pauses: at least, and at the most. */
+const LEAST_REST = 16;
+const MOST_REST = 64;
+/** Turns of a spin within which news comes soon. */
+const SOON = 16;
+/** How many times at the most it does not try to rest after it has done so in vain. */
+const MOST_SKIPS = 64;
+
+/**
+ * Spins for the news of a stream, such as the position of a ring's other side. If it comes soon, the
+ * memory is then left alone for a moment in which more may come: cheaper for both sides than to take it
+ * from each other for every item. Where nothing more comes, as in a conversation, it is hardly ever tried.
+ * Private to one agent.
+ */
+export class Spinner {
+  #rest = LEAST_REST;
+  /** News after which it does not rest: as many as after the last vain try, and how many are left. */
+  #skips = 1;
+  #left = 0;
+
+  /** Spins as {@linkcode spinWhile} does. */
+  spin(words: Int32Array, index: number, value: number): void {
+    for (let i = 0; i < spinLimit; i++) {
+      const now = Atomics.load(words, index);
+      if (now !== value) {
+        if (i < SOON && this.#left-- <= 0) this.#leaveAlone(words, index, now);
+        return;
+      }
+      pause();
+    }
+  }
+
+  #leaveAlone(words: Int32Array, index: number, value: number): void {
+    for (let i = 0; i < this.#rest; i++) pause();
+    if (Atomics.load(words, index) !== value) {
+      this.#rest = Math.min(this.#rest * 2, MOST_REST);
+      this.#skips = 1;
+      this.#left = 0;
+    } else {
+      this.#rest = LEAST_REST;
+      this.#skips = Math.min(this.#skips * 2, MOST_SKIPS);
+      this.#left = this.#skips;
+    }
+  }
+}
+
 function mayBlock(): boolean {
   try {
     // The value differs, so that this never sleeps; where blocking is forbidden it throws even so.

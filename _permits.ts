@@ -51,7 +51,7 @@ import {
   waiting,
   waitingNow,
 } from "./_line.ts";
-import { pause, spinLimit } from "./_park.ts";
+import { backOff, FIRST_PAUSES, MOST_PAUSES, spinLimit } from "./_park.ts";
 import { isBlocked } from "./_report.ts";
 
 const LATCH = 4; // guards everything but what never changes
@@ -167,12 +167,13 @@ export function tryTake(permits: Permits, need: number, recovers: boolean): numb
 /** Spins for less time than going to sleep would take, and takes what is asked for if it can. */
 export function spinTake(permits: Permits, need: number, recovers: boolean): number {
   const { words, base } = permits;
-  for (let i = 0; i < spinLimit; i++) {
+  let turns = FIRST_PAUSES;
+  for (let spent = 0; spent < spinLimit; spent += turns) {
     if (Atomics.load(words, base + FREE) >= need) {
       const outcome = tryTake(permits, need, recovers);
       if (outcome !== BUSY) return outcome;
     }
-    pause();
+    turns = backOff(turns, MOST_PAUSES);
   }
   return BUSY;
 }

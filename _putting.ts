@@ -3,7 +3,7 @@
 // The putting half of a queue, as one agent uses it: messages become records, records wait for room
 // in line. User code runs while values are encoded, so never under a latch.
 
-import { Call, Calls } from "./_calls.ts";
+import { Call, Calls, isAlone } from "./_calls.ts";
 import { freeServed, GRANTED } from "./_line.ts";
 import {
   elementSize,
@@ -99,9 +99,10 @@ export class Putting {
     return needOf(packet, this.store) === TURN;
   }
 
-  /** A call that puts what the last try could not. */
-  putCall(value: unknown): PutCall {
-    return new PutCall(this, new SingleSource(value, keep(packet), this.store));
+  /** A call that puts what the last try could not. Copies it, unless nobody can touch it meanwhile. */
+  putCall(value: unknown, blocks: boolean): PutCall {
+    const own = blocks && isAlone() ? packet : keep(packet);
+    return new PutCall(this, new SingleSource(value, own, this.store));
   }
 
   putManyCall(values: Iterable<unknown> | RunArray): PutCall {

@@ -36,7 +36,7 @@ import {
   wordsOf,
 } from "./_record.ts";
 import { damaged, readWord } from "./_ring.ts";
-import { spinWhile } from "./_park.ts";
+import { Spinner, spinWhile } from "./_park.ts";
 import { type News, waitAsync, waitSync } from "./_wait.ts";
 import { ClosedError } from "./errors.ts";
 
@@ -48,6 +48,7 @@ export class Receiver {
   readonly calls: Calls;
   /** What came of a message that is larger than the ring. */
   readonly #pieces = new Pieces();
+  readonly #spinner = new Spinner();
   #isClosed = false;
 
   constructor(side: Side) {
@@ -152,7 +153,7 @@ export class Receiver {
   /** Waits a little for news, as that is quicker than going to sleep. */
   spin(): void {
     if (this.calls.waiting.length === 0) {
-      spinWhile(this.side.words, newsIndex(this.side), this.side.seen);
+      this.#spinner.spin(this.side.words, newsIndex(this.side), this.side.seen);
     }
   }
 

@@ -80,21 +80,22 @@ export interface Told {
 }
 
 /**
- * Says that this agent is about to block. Returns the number of the wait, and does nothing if that is
- * `number`, the one that this wait was given before.
+ * Says that this agent blocks, since the moment `since` of its own clock. Returns the number of the
+ * wait, and does nothing if that is `number`, the one that this wait was given before.
  */
 export function tellBlocked(
   domain: Domain,
   number: number,
   what: What | undefined,
   isLinked: boolean,
+  since: number = performance.now(),
 ): number {
   const { words } = domain;
   const base = waitWords(slotOf(domain.id));
   const last = Atomics.load(words, base + WAIT);
   // Another one: a call within this one, made by the input of a third, was told of meanwhile.
   if (last === number && number !== 0) return number;
-  tell(domain, what, isLinked ? LINKED : 0, millis());
+  tell(domain, what, isLinked ? LINKED : 0, millis(since));
   const next = (last + 1) | 1;
   // Last: whoever finds this agent in the call finds what belongs to it.
   Atomics.store(words, base + WAIT, next);

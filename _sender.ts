@@ -2,7 +2,7 @@
 
 // The sending half of a pipe's end: messages become records, records wait for room.
 
-import { Call, Calls } from "./_calls.ts";
+import { Call, Calls, isAlone } from "./_calls.ts";
 import {
   closeWriter,
   hasRoom,
@@ -38,7 +38,7 @@ import {
   writeRun,
 } from "./_record.ts";
 import { wordsFor } from "./_ring.ts";
-import { spinWhile } from "./_park.ts";
+import { Spinner, spinWhile } from "./_park.ts";
 import { ClosedError } from "./errors.ts";
 
 /** Messages of a batch that are published together at the most. */
@@ -51,6 +51,7 @@ export class Sender {
   readonly side: Side;
   readonly calls: Calls;
 
+  readonly #spinner = new Spinner();
   /** Whether this agent has closed the end, or given it away. */
   #isOver = false;
 
@@ -114,9 +115,9 @@ export class Sender {
     return isReaderGone(this.side);
   }
 
-  /** A call that sends what the last try could not. */
-  sendCall(value: unknown): Call {
-    return new SendCall(this, value, keep(packet));
+  /** A call that sends what the last try could not. Copies it, unless nobody can touch it meanwhile. */
+  sendCall(value: unknown, blocks: boolean): Call {
+    return new SendCall(this, value, blocks && isAlone() ? packet : keep(packet));
   }
 
   sendManyCall(values: Iterable<unknown> | RunArray): ManyCall {
@@ -131,10 +132,11 @@ export class Sender {
     this.#isOver = true;
   }
 
-  /** Waits a little for room, as that is quicker than going to sleep. */
+  /** Waits a little for room for what the last try could not send, as that is quicker than going to sleep. */
   spin(): void {
-    if (this.calls.waiting.length === 0) {
-      spinWhile(this.side.words, roomIndex(this.side), this.side.seen);
+    // There may be room for the first piece of a larger one.
+    if (this.calls.waiting.length === 0 && !this.isTooLarge()) {
+      this.#spinner.spin(this.side.words, roomIndex(this.side), this.side.seen);
     }
   }
 
@@ -372,10 +374,10 @@ class Writing {
     }
   }
 
-  /** Waits a little for room for the next piece. */
+  /** Waits a little for room for the next piece: the reader is still busy with those before it. */
   spin(): boolean {
-    const { words, seen } = this.#side;
-    return this.#sent > 0 && spinWhile(words, roomIndex(this.#side), seen);
+    const side = this.#side;
+    return !isOrdinary(side, this.#packet) && spinWhile(side.words, roomIndex(side), side.seen);
   }
 
   #pieceType(left: number, length: number): number {

@@ -24,10 +24,11 @@ import {
   lockName,
   requestStop,
 } from "./_agent.ts";
+import { holdLoop, releaseLoop } from "./_hold.ts";
 import { whileBlocked } from "./_park.ts";
 import type { Parcel } from "./_parcel.ts";
 import { findLocks, findThreads, type NodeWorker, type Port, type Threads } from "./_threads.ts";
-import { holdLoop, lookNow, releaseLoop, waitAsync } from "./_wait.ts";
+import { lookNow, waitAsync } from "./_wait.ts";
 import { type Adoption, endWatch, hurryWatch, keepWatch, type Stop } from "./_watch.ts";
 
 /** What became of the child: changed once, by compare-and-swap, so that all agree for ever. */

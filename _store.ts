@@ -64,7 +64,7 @@ import {
 } from "./_line.ts";
 import { BYTES, countIn, INT_HEADER, INT_WORDS, isSound, VALUE, wordsOf } from "./_record.ts";
 import { damaged, readWord, type Ring, ringAt } from "./_ring.ts";
-import { spinWhile } from "./_park.ts";
+import type { Spinner } from "./_park.ts";
 
 const CLOSED = 4; // 1 once closed; set under both latches, read by anyone
 const DONE = 5; // count of items done, 31 bits. By CAS, never beyond GETS
@@ -498,8 +498,8 @@ function soundWords(store: Store, header: number): number {
 }
 
 /** Spins until something is put, for less time than going to sleep would take. Under no latch. */
-export function spinForPut(store: Store): void {
-  spinWhile(store.words, PUTS, Atomics.load(store.words, PUTS));
+export function spinForPut({ words }: Store, spinner: Spinner): void {
+  spinner.spin(words, PUTS, Atomics.load(words, PUTS));
 }
 
 /** Position of the next unassigned item's record. Under the latch. */

@@ -1,8 +1,7 @@
 // Copyright 2026 the Sabre authors. MIT license.
 
 // Waiting calls: what a call does between "not yet" and "done", whether it blocks the thread or is a
-// promise. Here, once for all primitives, are the deadline, the abort, the termination of the agent,
-// and what keeps the event loop alive.
+// promise. Here, once for all primitives, are the deadline, the abort, and the termination of the agent.
 //
 // Every agent sleeps on one word of its own, PARK, whatever it waits for. A sleeper reads PARK, then
 // looks at what it waits for, then sleeps if PARK is still the same; a waker changes what is waited
@@ -10,6 +9,7 @@
 
 import { type Domain, joinedDomains, setParked, stopRequested } from "./_agent.ts";
 import { millis } from "./_clock.ts";
+import { holdLoop, releaseLoop } from "./_hold.ts";
 import { canBlock, park, parkAsync, whileBlocked } from "./_park.ts";
 import {
   type Cycle,
@@ -83,7 +83,8 @@ export function waitSync(
         if (waiter.withdraw()) throw terminated();
         continue;
       }
-      const now = performance.now();
+      // The clock costs as much as the rest of this: once is enough for a wait without an end.
+      const now = timeout === Infinity && number === 0 ? start : performance.now();
       const left = deadline - now;
       if (left <= 0) {
         if (waiter.withdraw()) return false;
@@ -95,7 +96,7 @@ export function waitSync(
       }
       const waited = now - start;
       let slice = joinedDomains().length > 1 ? SHORT_SLICE : SLICE;
-      number = tellBlocked(domain, number, waiter.what, isLinked);
+      number = tellBlocked(domain, number, waiter.what, isLinked, start);
       if (isLinked && waited < PATIENCE) {
         slice = Math.min(slice, PATIENCE - waited);
       } else if (isLinked) {
@@ -344,20 +345,4 @@ function pumpOf(domain: Domain): Pump {
     pumps.set(domain, pump);
   }
   return pump;
-}
-
-// -- Keeping the event loop alive --------------------------------------------------------------
-
-// A pending ticket does not keep the program alive: one timer does, for all of them.
-let holds = 0;
-let keepAlive: ReturnType<typeof setInterval> | undefined;
-
-/** Keeps the event loop alive until {@linkcode releaseLoop} was called as often. */
-export function holdLoop(): void {
-  if (holds++ === 0) keepAlive = setInterval(() => {}, MAX_DELAY);
-}
-
-/** The counterpart of {@linkcode holdLoop}. */
-export function releaseLoop(): void {
-  if (--holds === 0) clearInterval(keepAlive);
 }

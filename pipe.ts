@@ -295,7 +295,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     const timeout = timeoutOf(options, "send");
     const sender = this.#toSend("send", value);
     if (sender.trySend(value)) return;
-    await sender.calls.run(sender.sendCall(value), timeout, signal, "send");
+    await sender.calls.run(sender.sendCall(value, false), timeout, signal, "send");
   }
 
   /**
@@ -323,7 +323,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     const timeout = options === undefined ? Infinity : timeoutOf(options, "send");
     const sender = this.#toSend("send", value);
     if (sender.trySend(value)) return;
-    const call = sender.sendCall(value);
+    const call = sender.sendCall(value, true);
     this.#assertNoDeadlock(timeout, call, sender.calls, "send");
     sender.spin();
     sender.calls.runSync(call, timeout, "send", "send");
@@ -442,7 +442,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     const timeout = timeoutOf(options, "send bytes");
     const sender = this.#toSend("send bytes", checkBytes(bytes, "send bytes"));
     if (sender.trySendBytes(bytes)) return;
-    await sender.calls.run(sender.sendCall(bytes), timeout, signal, "send bytes");
+    await sender.calls.run(sender.sendCall(bytes, false), timeout, signal, "send bytes");
   }
 
   /**
@@ -465,8 +465,9 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     const timeout = options === undefined ? Infinity : timeoutOf(options, "send bytes");
     const sender = this.#toSend("send bytes", checkBytes(bytes, "send bytes"));
     if (sender.trySendBytes(bytes)) return;
-    const call = sender.sendCall(bytes);
+    const call = sender.sendCall(bytes, true);
     this.#assertNoDeadlock(timeout, call, sender.calls, "send bytes");
+    sender.spin();
     sender.calls.runSync(call, timeout, "send bytes", "sendBytes");
   }
 

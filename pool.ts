@@ -25,6 +25,7 @@
 
 import { home, livingAgents, MAX_AGENTS } from "./_agent.ts";
 import { flowThrough } from "./_flow.ts";
+import { holdLoop, releaseLoop } from "./_hold.ts";
 import { PRIMITIVE } from "./_primitive.ts";
 import {
   checkOptions,
@@ -53,7 +54,7 @@ import {
 import { CHILD, type Child, printError } from "./_spawn.ts";
 import { targetName } from "./_target.ts";
 import { whatOf } from "./_report.ts";
-import { holdLoop, lookNow, NEWS, type News, releaseLoop, waitAsync } from "./_wait.ts";
+import { lookNow, NEWS, type News, waitAsync } from "./_wait.ts";
 import { AbandonedError, ClosedError, RemoteError, TerminatedError } from "./errors.ts";
 import { type Connection, pipe } from "./pipe.ts";
 import { Process } from "./process.ts";

@@ -255,7 +255,7 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
     const timeout = timeoutOf(options, "put into Queue");
     const putting = this.#putting;
     if (putting.tryPut(value)) return;
-    await putting.calls.run(putting.putCall(value), timeout, signal, "put into Queue");
+    await putting.calls.run(putting.putCall(value, false), timeout, signal, "put into Queue");
   }
 
   /**
@@ -282,7 +282,7 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
     const timeout = options === undefined ? Infinity : timeoutOf(options, "put into Queue");
     const putting = this.#putting;
     if (putting.tryPut(value)) return;
-    putting.calls.runSync(putting.putCall(value), timeout, "put into Queue", "put");
+    putting.calls.runSync(putting.putCall(value, true), timeout, "put into Queue", "put");
   }
 
   /**

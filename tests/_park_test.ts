@@ -1,7 +1,7 @@
 // Copyright 2026 the Sabre authors. MIT license.
 
-import { assertEquals } from "@std/assert";
-import { parkAsync, wakeAll } from "../_park.ts";
+import { assert, assertEquals } from "@std/assert";
+import { backOff, parkAsync, Spinner, spinWhile, wakeAll } from "../_park.ts";
 import { until } from "./_helpers.ts";
 
 const LIMIT = { timeout: 20_000 };
@@ -20,4 +20,29 @@ Deno.test("wakeAll() wakes everybody who sleeps on the word, and nobody else", L
   assertEquals(awake, [1, 1, 1]);
   wakeAll(words, 0);
   await until(() => awake.length === 4);
+});
+
+Deno.test("Spinner.spin() and spinWhile() give up soon when nothing changes, and end at once when it has", () => {
+  const words = new Int32Array(new SharedArrayBuffer(8));
+  const spinner = new Spinner();
+  const times = { idle: Infinity, news: Infinity };
+  for (let i = 0; i < 20; i++) {
+    const start = performance.now();
+    spinner.spin(words, 1, 0);
+    assertEquals(spinWhile(words, 1, 0), false);
+    const middle = performance.now();
+    spinner.spin(words, 1, 5);
+    assertEquals(spinWhile(words, 1, 5), true);
+    times.idle = Math.min(times.idle, middle - start);
+    times.news = Math.min(times.news, performance.now() - middle);
+  }
+  // Two spins of 300 pauses; none, but perhaps a rest of some pauses.
+  assert(times.idle < 5, `${times.idle} ms`);
+  assert(times.news < times.idle || times.idle < 0.01, `${times.news} of ${times.idle} ms`);
+});
+
+Deno.test("backOff() doubles the pauses, up to a limit", () => {
+  assertEquals(backOff(1, 8), 2);
+  assertEquals(backOff(4, 8), 8);
+  assertEquals(backOff(8, 8), 8);
 });

@@ -2,8 +2,10 @@
 
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import process from "node:process";
-import { bury, home, requestStop, unpark } from "../_agent.ts";
-import { holdLoop, releaseLoop, waitAsync, type Waiter, waitSync } from "../_wait.ts";
+import { setImmediate } from "node:timers";
+import { bury, home, joinedDomains, requestStop, unpark } from "../_agent.ts";
+import { holdLoop, releaseLoop } from "../_hold.ts";
+import { waitAsync, type Waiter, waitSync } from "../_wait.ts";
 import { TerminatedError } from "../errors.ts";
 import { Lock } from "../lock.ts";
 import { Agent, settlesSoon, turn, until } from "./_helpers.ts";
@@ -347,6 +349,7 @@ Deno.test("waitAsync(): the death of any agent makes all look again", async () =
 /** Counts timers and listeners while the function runs: what is set and not cleared. */
 async function leftovers(run: (signal: AbortSignal) => Promise<void>): Promise<{
   most: number;
+  sets: number;
   intervals: number;
   timeouts: number;
   listeners: number;
@@ -354,6 +357,7 @@ async function leftovers(run: (signal: AbortSignal) => Promise<void>): Promise<{
   const real = { setInterval, clearInterval, setTimeout, clearTimeout };
   const open = { intervals: new Set<unknown>(), timeouts: new Set<unknown>() };
   let most = 0;
+  let sets = 0;
   let listeners = 0;
   const { signal } = new AbortController();
   const add = signal.addEventListener.bind(signal) as Any;
@@ -364,6 +368,7 @@ async function leftovers(run: (signal: AbortSignal) => Promise<void>): Promise<{
     setInterval: (...args: Any) => {
       const timer = (real.setInterval as Any)(...args);
       open.intervals.add(timer);
+      sets++;
       most = Math.max(most, open.intervals.size);
       return timer;
     },
@@ -377,10 +382,12 @@ async function leftovers(run: (signal: AbortSignal) => Promise<void>): Promise<{
   });
   try {
     await run(signal);
+    // The timer outlives the last wait by some turns of promises, not by one of the event loop.
+    await new Promise((resolve) => setImmediate(resolve));
   } finally {
     Object.assign(globalThis, real);
   }
-  return { most, intervals: open.intervals.size, timeouts: open.timeouts.size, listeners };
+  return { most, sets, intervals: open.intervals.size, timeouts: open.timeouts.size, listeners };
 }
 
 const NOTHING = { intervals: 0, timeouts: 0, listeners: 0 };
@@ -396,7 +403,7 @@ Deno.test("waitAsync() keeps the event loop alive with one timer, and pins nothi
     wake();
     await Promise.all(calls);
   });
-  assertEquals(left, { most: 1, ...NOTHING });
+  assertEquals(left, { most: 1, sets: 1, ...NOTHING });
 });
 
 Deno.test("waitAsync() pins nothing after a timeout, an error, an abort or a request to end", async () => {
@@ -416,7 +423,7 @@ Deno.test("waitAsync() pins nothing after a timeout, an error, an abort or a req
     over.isOver = true;
     await waitAsync(home(), over, 60_000, signal);
   });
-  assertEquals(left, { most: 1, ...NOTHING });
+  assertEquals(left, { most: 1, sets: 1, ...NOTHING });
 });
 
 Deno.test("waitAsync() told not to hold leaves the event loop free", async () => {
@@ -431,7 +438,7 @@ Deno.test("waitAsync() told not to hold leaves the event loop free", async () =>
     // Something else has to keep the loop alive.
     await until(() => served === true);
   });
-  assertEquals(left, { most: 0, ...NOTHING });
+  assertEquals(left, { most: 0, sets: 0, ...NOTHING });
 });
 
 Deno.test("holdLoop() holds until releaseLoop() was called as often", async () => {
@@ -444,7 +451,20 @@ Deno.test("holdLoop() holds until releaseLoop() was called as often", async () =
     await turn();
     releaseLoop();
   });
-  assertEquals(left, { most: 1, ...NOTHING });
+  assertEquals(left, { most: 1, sets: 1, ...NOTHING });
+});
+
+Deno.test("one timer is enough for a loop of waits", async () => {
+  const left = await leftovers(async () => {
+    for (let i = 0; i < 100; i++) {
+      const probe = new Probe();
+      const call = waitAsync(home(), probe, Infinity, undefined);
+      probe.isOver = true;
+      wake();
+      await call;
+    }
+  });
+  assertEquals(left, { most: 1, sets: 1, ...NOTHING });
 });
 
 Deno.test("waitSync() and waitAsync() cost next to no processor time", async () => {
@@ -571,4 +591,28 @@ Deno.test({
     }
     await over;
   },
+});
+
+// -- How often it looks ------------------------------------------------------------------------
+
+Deno.test("waitSync() of an agent in one domain looks by itself no more than once a second", () => {
+  assertEquals(joinedDomains().length, 1);
+  const probe = new Probe();
+  assertEquals(waitSync(home(), probe, 350, "x"), false);
+  // At first and at the end, which the engine may find to be a moment too early.
+  assert(probe.polls <= 3, `${probe.polls} looks`);
+});
+
+Deno.test("waitSync() with a timeout of 0 looks once, by a coarse clock as well", () => {
+  const { now } = performance;
+  let calls = 0;
+  // As in browsers, where time stands still for a while.
+  performance.now = () => Math.floor(calls++ / 10);
+  try {
+    const probe = new Probe();
+    assertEquals(waitSync(home(), probe, 0, "x"), false);
+    assertEquals(probe.counts, [1, 1]);
+  } finally {
+    performance.now = now;
+  }
 });

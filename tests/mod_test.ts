@@ -13,6 +13,7 @@ const LAYERS: readonly (readonly string[])[] = [
     "errors.ts",
     "_options.ts",
     "_clock.ts",
+    "_hold.ts",
     "_park.ts",
     "_ring.ts",
     "_flow.ts",

@@ -895,6 +895,16 @@ Deno.test("bytes sent in any form are received in any form", async () => {
   }
 });
 
+Deno.test("receiveBytesInto() copies also what is so large that its memory is not kept", async () => {
+  const [here, there] = pipe<Any>();
+  const bytes = new Uint8Array(3 << 20).fill(7);
+  const target = new Uint8Array(bytes.length);
+  const sent = here.sendBytes(bytes);
+  assertEquals(await there.receiveBytesInto(target), bytes.length);
+  await sent;
+  assertEquals(target.indexOf(0), -1);
+});
+
 Deno.test("received bytes are a plain Uint8Array in memory of their own", () => {
   const [here, there] = pipe<Any>();
   const whole = new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]);
@@ -2059,4 +2069,27 @@ Deno.test("what was received in pieces stays as it is when more comes", async ()
     await sending;
   }
   assertEquals(received, [...values, ...[2, 3].map((n) => new Uint8Array(400).fill(n))]);
+});
+
+Deno.test("a message is sent as it was, though what runs while the call blocks changes it", async () => {
+  const [here, there] = pipe<number>({ capacity: 32 });
+  const [near, far] = pipe<Uint8Array>({ capacity: 64 });
+  const bytes = new Uint8Array(1_000).fill(1);
+  let isBlocked = false;
+  function* values() {
+    for (let i = 0; i < 20; i++) {
+      if (isBlocked) bytes.fill(2);
+      yield i;
+    }
+  }
+  const sending = here.sendMany(values());
+  const received = far.receive();
+  // Its input is asked for more as soon as this agent looks after its promises.
+  assertEquals(await there.receive(), 0);
+  isBlocked = true;
+  near.sendBytesSync(bytes, { timeout: 10_000 });
+  assertEquals(bytes[0], 2);
+  assertEquals(await received, new Uint8Array(1_000).fill(1));
+  there.close();
+  await sending;
 });

@@ -416,6 +416,33 @@ for (const { name, async, sync } of [...PUTTING, ...GETTING, JOIN]) {
   });
 }
 
+Deno.test("a call with a timeout of 0 takes nothing that comes after it, though it is a promise", async () => {
+  const queue = new Queue<number>();
+  const got = queue.get({ timeout: 0 });
+  queue.putSync(1);
+  await assertTimeout(got);
+  assertEquals(queue.size, 1);
+  const full = fullQueue();
+  const put = full.put(1, { timeout: 0 });
+  assertEquals(drain(full), [0]);
+  await assertTimeout(put);
+  assertEquals(full.size, 0);
+});
+
+Deno.test("a call with a timeout of 0 does not wait, and so does not care that its agent is to end", async () => {
+  const queue = new Queue<number>();
+  const { words, id, park } = home();
+  requestStop(home(), id);
+  try {
+    assertTimeoutSync(() => queue.getSync({ timeout: 0 }));
+    await assertTimeout(queue.get({ timeout: 0 }));
+    assertTimeoutSync(() => fullQueue().putSync(1, { timeout: 0 }));
+  } finally {
+    // Its STOP word, see `_agent.ts`.
+    Atomics.store(words, park + 2, 0);
+  }
+});
+
 Deno.test("an item that came before the time was looked at is got, not lost", async () => {
   const queue = new Queue<number>();
   const got = queue.get({ timeout: 5 });
@@ -2011,4 +2038,30 @@ Deno.test("Queue: what stands in the place of options and is none is a TypeError
   assertThrows(() => queue.getSync(wrong), TypeError, "options must be an object");
   assertThrows(() => queue.putSync(1, wrong), TypeError, "options must be an object");
   assertEquals(queue.size, 0);
+});
+
+Deno.test("an item is put as it was, though what runs while the call blocks changes it", async () => {
+  const [here, there] = pipe<number>({ capacity: 32 });
+  const queue = new Queue<Uint8Array>({ maxItems: 1 });
+  const bytes = new Uint8Array(40).fill(1);
+  let isBlocked = false;
+  function* values() {
+    for (let i = 0; i < 20; i++) {
+      if (isBlocked) {
+        bytes.fill(2);
+        // Makes room for what is being put.
+        queue.tryGet();
+      }
+      yield i;
+    }
+  }
+  queue.putSync(new Uint8Array(1));
+  const sending = here.sendMany(values());
+  assertEquals(await there.receive(), 0);
+  isBlocked = true;
+  queue.putSync(bytes, { timeout: 10_000 });
+  assertEquals(bytes[0], 2);
+  assertEquals(queue.tryGet(), { state: "ok", value: new Uint8Array(40).fill(1) });
+  there.close();
+  await sending;
 });

@@ -7,6 +7,7 @@ import { tables as bytes } from "./bytes.ts";
 import { tables as growth } from "./growth.ts";
 import { tables as integers } from "./integers.ts";
 import { tables as locks } from "./locks.ts";
+import { tables as operations } from "./operations.ts";
 import { tables as pools } from "./pools.ts";
 import { tables as queues } from "./queues.ts";
 import { tables as resources } from "./resources.ts";
@@ -25,6 +26,7 @@ export const TABLES: readonly Table[] = [
   ...locks,
   ...shared,
   ...pools,
+  ...operations,
   ...starts,
   ...resources,
   ...growth,

@@ -32,7 +32,19 @@ export const spinLimit = 0;
 
 export function pause(): void {}
 
+export const FIRST_PAUSES = 1;
+export const MOST_PAUSES = 1;
+
+export function backOff(turns: number): number {
+  return turns;
+}
+
 /** Nothing changes meanwhile. */
 export function spinWhile(_words: Int32Array, _index: number, _value: number): boolean {
   return false;
+}
+
+/** Likewise. */
+export class Spinner {
+  spin(): void {}
 }

@@ -7,13 +7,14 @@ import { explore, type ExploreOptions, type Result } from "./explore.ts";
 import { load, type Loaded, type LoadOptions } from "./transform.ts";
 
 /**
- * The shipped source but for its leaves: waiting and the clock are the model's, there is no codec, tables
+ * The shipped source but for its leaves: waiting and the clock are the model's, there is no codec and no event loop, tables
  * of agents are short, and a blocked thread relies on being woken rather than on its slice.
  */
 export const options: LoadOptions = {
   replace: {
     "_park.ts": new URL("./park.ts", import.meta.url),
     "_clock.ts": new URL("./clock.ts", import.meta.url),
+    "_hold.ts": new URL("./hold.ts", import.meta.url),
     "_codec.ts": new URL("./codec.ts", import.meta.url),
     "_report.ts": new URL("./report.ts", import.meta.url),
   },
@@ -36,9 +37,8 @@ function adapt(file: string, source: string): string {
     return source.replace("isLock(this.permits)", 'kind === "RwLock"');
   }
   if (file === "_wait.ts") {
-    // Nothing keeps an event loop alive, and a promise is two functions that the caller gives.
-    return source.replace("setInterval(() => {}, MAX_DELAY)", "undefined")
-      .replace("\n): Promise<boolean> {", "\n  resolve: never,\n  reject: never,\n) {")
+    // A promise is two functions that the caller gives.
+    return source.replace("\n): Promise<boolean> {", "\n  resolve: never,\n  reject: never,\n) {")
       .replace(/return new Promise\(\(resolve, reject\) => \{\s*(add\(.*?\);)\s*\}\);/s, "$1");
   }
   return source;

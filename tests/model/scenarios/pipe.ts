@@ -117,7 +117,7 @@ function sendSync(sender: Sender, value: unknown, timeout: number): void {
     ? sender.trySend(value)
     : sender.trySendBytes(value as Uint8Array);
   if (isSent) return;
-  const call = sender.sendCall(value);
+  const call = sender.sendCall(value, true);
   sender.calls.runSync(call, timeout, "send", "send");
 }
 

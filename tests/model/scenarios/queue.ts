@@ -19,7 +19,7 @@ import {
   STORE_WORDS,
   storeAt,
 } from "../../../_store.ts";
-import { waitAsync } from "../../../_wait.ts";
+import { waitAsync, waitSync } from "../../../_wait.ts";
 import {
   assert,
   awaitDeath,
@@ -52,6 +52,8 @@ export interface Act {
   readonly getLater?: true;
   /** Gets one if there is one. */
   readonly look?: true;
+  /** Waits until there is something to get, or the end, as `select` does. */
+  readonly select?: true;
   readonly close?: true;
   /** Milliseconds. */
   readonly timeout?: number;
@@ -135,7 +137,7 @@ function open(shared: Shared, id: number): Mine {
 function putSync(mine: Mine, value: unknown, timeout: number): void {
   const { putting } = mine;
   if (putting.tryPut(value)) return;
-  putting.calls.runSync(putting.putCall(value), timeout, "put", "put");
+  putting.calls.runSync(putting.putCall(value, true), timeout, "put", "put");
 }
 
 /** As `Queue.putManySync`. */
@@ -343,6 +345,15 @@ function note(shared: Shared, item: unknown): void {
   assert(gets[value] === 1, "an item was got twice");
 }
 
+/** As `selectSync` of one queue. */
+function selectOne({ getting, store }: Mine): void {
+  while (!getting.news().isReady()) {
+    const news = getting.news();
+    waitSync(store.domain, news, Infinity, "select");
+    news.withdraw();
+  }
+}
+
 function worker(shared: Shared, me: number, acts: readonly Act[]): void {
   const mine = open(shared, shared.ids[me]!);
   shared.busy[me] = 1;
@@ -352,6 +363,8 @@ function worker(shared: Shared, me: number, acts: readonly Act[]): void {
       if (!isClosed(mine.store)) closeStore(mine.store);
     } else if (act.getLater !== undefined) {
       getLater(shared, mine, me);
+    } else if (act.select !== undefined) {
+      selectOne(mine);
     } else if (
       act.put !== undefined || act.many !== undefined || act.run !== undefined ||
       act.large !== undefined
