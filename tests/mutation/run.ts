@@ -4,7 +4,7 @@
 // the tests notice.
 //
 //   deno run -A tests/mutation/run.ts [--file=_latch.ts,_line.ts] [--id=text] [--all] [--again]
-//     [--parallel=2] [--list] [--report]
+//     [--new] [--parallel=2] [--without=model/queue_test.ts] [--list] [--report]
 //
 // Without `--all` these are mutants of operations on shared memory, of wake-ups, and of comparisons by
 // one; with it also those of other conditions. `--id` takes those whose id contains the text.
@@ -12,8 +12,9 @@
 // For each mutant the tests named in PLAN run, quickest and sharpest first, in a copy of the tree, until
 // one fails. Outcomes are added to results.json one by one: a run may be ended at any time, and the next
 // one goes on. What was killed is taken over as long as the function around it says the same; what survived
-// is tried again, as there may be new tests. `--again` takes over nothing, `--list` prints what would run, and
-// `--report` prints the table of what is recorded.
+// is tried again, as there may be new tests, unless `--new` is given. `--without` leaves out tests, such as
+// slow ones in a first round, after which those that survived are tried with all. `--again` takes over
+// nothing, `--list` prints what would run, and `--report` prints the table of what is recorded.
 //
 // Survivors that were reviewed and found to be equivalent stand, with the reason, in equivalent.json by
 // their id; they do not run and are not counted.
@@ -49,6 +50,7 @@ const PLAN: Readonly<Record<string, readonly string[]>> = {
   "_channel.ts": ["pipe_test.ts", "model/pipe_test.ts"],
   "_wait.ts": [
     "_wait_test.ts",
+    "model/agents_test.ts",
     "lock_test.ts",
     "pipe_test.ts",
     "queue_test.ts",
@@ -56,6 +58,7 @@ const PLAN: Readonly<Record<string, readonly string[]>> = {
   ],
   "_agent.ts": [
     "_agent_test.ts",
+    "model/agents_test.ts",
     "_report_test.ts",
     "model/spin_test.ts",
     "_wait_test.ts",
@@ -64,6 +67,7 @@ const PLAN: Readonly<Record<string, readonly string[]>> = {
     "model/lock_test.ts",
   ],
   "_calls.ts": [
+    "_store_test.ts",
     "pipe_test.ts",
     "queue_test.ts",
     "mutation/sharp_queue.ts",
@@ -74,19 +78,23 @@ const PLAN: Readonly<Record<string, readonly string[]>> = {
   "_store.ts": [
     "_store_test.ts",
     "queue_test.ts",
+    "select_test.ts",
     "model/join_test.ts",
     "mutation/sharp_queue.ts",
     "model/queue_test.ts",
     "linearizability/real_test.ts",
   ],
   "_putting.ts": [
+    "_store_test.ts",
     "queue_test.ts",
     "mutation/sharp_queue.ts",
     "model/queue_test.ts",
     "linearizability/real_test.ts",
   ],
   "_getting.ts": [
+    "_store_test.ts",
     "queue_test.ts",
+    "select_test.ts",
     "mutation/sharp_queue.ts",
     "model/queue_test.ts",
     "linearizability/real_test.ts",
@@ -222,6 +230,7 @@ async function main(): Promise<void> {
   const has = (name: string): boolean => Deno.args.includes(`--${name}`);
   const files = valueOf("file")?.split(",") ?? Object.keys(PLAN);
   const part = valueOf("id") ?? "";
+  const without = valueOf("without")?.split(",") ?? [];
   const equivalent: Readonly<Record<string, string>> = JSON.parse(
     Deno.readTextFileSync(new URL("equivalent.json", import.meta.url)),
   );
@@ -249,10 +258,11 @@ async function main(): Promise<void> {
     return outcome?.context === contexts.get(mutant) ? outcome : undefined;
   };
   const before = readResults();
-  const todo = has("report") ? [] : wanted.filter((mutant) =>
-    equivalent[mutant.id] === undefined &&
-    (has("again") || outcomeOf(mutant, before)?.fate !== "killed")
-  );
+  const todo = has("report") ? [] : wanted.filter((mutant) => {
+    if (equivalent[mutant.id] !== undefined) return false;
+    const fate = outcomeOf(mutant, before)?.fate;
+    return has("again") || fate === undefined || (fate === "survived" && !has("new"));
+  });
   if (has("list")) {
     for (const { id, line, after } of todo) console.log(`${line}: ${id}  ->  ${after}`);
     console.log(`${todo.length} mutants`);
@@ -283,6 +293,7 @@ async function main(): Promise<void> {
       const context = contexts.get(mutant)!;
       let outcome: Outcome = { fate: "survived", context };
       for (const test of PLAN[file]!) {
+        if (without.includes(test)) continue;
         const limit = await limitOf(test);
         if (limit === 0) continue;
         bench.write(file, mutant.source);

@@ -41,6 +41,7 @@ Deno.test("two agents", () => {
   sharp([[{ run: [1, 2, 3] }], [{ upTo: 2 }, get]], { ordered: true });
   sharp([[{ large: 1 }, put(2)], [get, get]], { ordered: true });
   sharp([[put(1), put(2)], [{ getLater: true }, get]]);
+  sharp([[put(1), close], [{ select: true }, get, { select: true }]]);
 });
 
 Deno.test("time runs out", () => {
