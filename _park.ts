@@ -91,8 +91,8 @@ export function backOff(turns: number, most: number): number {
 /** How long a {@linkcode Spinner} rests, in pauses: at least, and at the most. */
 const LEAST_REST = 16;
 const MOST_REST = 64;
-/** Turns of a spin within which news comes soon. */
-const SOON = 16;
+/** Turns of a spin within which news comes as soon as in a stream. */
+const SOON = 64;
 /** How many times at the most it does not try to rest after it has done so in vain. */
 const MOST_SKIPS = 64;
 

@@ -191,6 +191,7 @@ class Pending {
   readonly #deadline: number;
   readonly #signal: AbortSignal | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #onAbort: (() => void) | undefined;
 
   constructor(
     domain: Domain,
@@ -210,9 +211,12 @@ class Pending {
     this.#deadline = Infinity;
     if (timeout !== Infinity) {
       this.#deadline = performance.now() + timeout;
-      this.#timer = setTimeout(this.#onTime, Math.min(timeout, MAX_DELAY));
+      this.#setTimer(timeout);
     }
-    signal?.addEventListener("abort", this.#onAbort);
+    if (signal !== undefined) {
+      this.#onAbort = () => this.#giveUp(() => this.#reject(signal.reason));
+      signal.addEventListener("abort", this.#onAbort);
+    }
   }
 
   get what(): What | undefined {
@@ -243,21 +247,21 @@ class Pending {
     }
   }
 
-  readonly #onTime = (): void => {
+  #setTimer(delay: number): void {
+    this.#timer = setTimeout(() => this.#onTime(), Math.min(delay, MAX_DELAY));
+  }
+
+  #onTime(): void {
     const left = this.#deadline - performance.now();
     // Timers may fire early, and have a longest delay.
-    if (left > 0) this.#timer = setTimeout(this.#onTime, Math.min(Math.ceil(left), MAX_DELAY));
+    if (left > 0) this.#setTimer(Math.ceil(left));
     else this.#giveUp(() => this.#resolve(false));
-  };
-
-  readonly #onAbort = (): void => {
-    this.#giveUp(() => this.#reject(this.#signal!.reason));
-  };
+  }
 
   #end(): void {
     remove(this);
-    clearTimeout(this.#timer);
-    this.#signal?.removeEventListener("abort", this.#onAbort);
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    if (this.#onAbort !== undefined) this.#signal!.removeEventListener("abort", this.#onAbort);
   }
 }
 

@@ -732,11 +732,14 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
   receiveBytesSync(options?: SyncWaitOptions): Uint8Array {
     const timeout = timeoutOf(options, "receive bytes");
     const receiver = this.#toReceive("receive bytes");
-    const bytes = receiver.tryReceiveBytes();
+    let bytes = receiver.tryReceiveBytes();
+    if (bytes === EMPTY && timeout > 0) {
+      receiver.spin();
+      bytes = receiver.tryReceiveBytes();
+    }
     if (bytes !== EMPTY) return bytes;
     const call = receiver.receiveBytesCall();
     this.#assertNoDeadlock(timeout, call, receiver.calls, "receive bytes");
-    if (timeout > 0) receiver.spin();
     receiver.calls.runSync(call, timeout, "receive bytes", "receiveBytes");
     return call.value as Uint8Array;
   }
@@ -794,11 +797,14 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     const timeout = timeoutOf(options, "receive bytes");
     checkBytes(target, "receive bytes");
     const receiver = this.#toReceive("receive bytes");
-    const length = receiver.tryReceiveBytesInto(target);
+    let length = receiver.tryReceiveBytesInto(target);
+    if (length === EMPTY && timeout > 0) {
+      receiver.spin();
+      length = receiver.tryReceiveBytesInto(target);
+    }
     if (length !== EMPTY) return length;
     const call = receiver.receiveBytesIntoCall(target);
     this.#assertNoDeadlock(timeout, call, receiver.calls, "receive bytes");
-    if (timeout > 0) receiver.spin();
     receiver.calls.runSync(call, timeout, "receive bytes", "receiveBytesInto");
     return call.value as number;
   }

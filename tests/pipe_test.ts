@@ -895,6 +895,16 @@ Deno.test("bytes sent in any form are received in any form", async () => {
   }
 });
 
+Deno.test("a small message behind a large one that gives up goes at once", async () => {
+  const [here, there] = pipe<Any>({ capacity: 64 });
+  here.sendBytesSync(new Uint8Array(40));
+  const large = here.sendBytes(new Uint8Array(40), { timeout: 5 });
+  const small = here.send(1);
+  await assertRejects(() => large, DOMException);
+  assert(await settlesSoon(small), "it waits for the other end");
+  assertEquals([there.receiveSync(), there.receiveSync()], [new Uint8Array(40), 1]);
+});
+
 Deno.test("receiveBytesInto() copies also what is so large that its memory is not kept", async () => {
   const [here, there] = pipe<Any>();
   const bytes = new Uint8Array(3 << 20).fill(7);
@@ -1424,6 +1434,20 @@ Deno.test("from() refuses memory that is truncated or too long, wherever it was 
       "Cannot attach",
       `${length}`,
     );
+  }
+});
+
+Deno.test("a run that is shorter than what was taken of it is damage, and no end of it", () => {
+  const [here, there] = pipe<number>();
+  here.sendManySync(new Int32Array([71, 72, 73]));
+  const target = new Int32Array(2);
+  assertEquals(there.receiveManyIntoSync(target), 2);
+  const words = new Int32Array(there.handle.memory as SharedArrayBuffer);
+  // The header of the run, as if it had two elements.
+  const header = words.indexOf(71) - 1;
+  words[header] = (8 << 5) | (words[header]! & 31);
+  for (let i = 0; i < 2; i++) {
+    assertThrows(() => there.receiveManyIntoSync(target, { timeout: 0 }), TypeError, "damaged");
   }
 });
 
@@ -2092,4 +2116,23 @@ Deno.test("a message is sent as it was, though what runs while the call blocks c
   assertEquals(await received, new Uint8Array(1_000).fill(1));
   there.close();
   await sending;
+});
+
+Deno.test("a promise with a timeout of 0 looks once", async () => {
+  const [here, there] = pipe<number>();
+  const received = there.receive({ timeout: 0 });
+  here.sendSync(1);
+  await assertRejects(() => received, DOMException, "0 ms passed");
+  assertEquals(there.tryReceive(), { state: "ok", value: 1 });
+});
+
+Deno.test("bytes of more than the memory that is kept for pieces go into memory of the caller", async () => {
+  const [here, there] = pipe<Uint8Array>();
+  const bytes = new Uint8Array(3 << 20).fill(3);
+  const target = new Uint8Array(bytes.length + 1);
+  const received = there.receiveBytesInto(target);
+  await here.sendBytes(bytes);
+  assertEquals(await received, bytes.length);
+  assert(target.subarray(0, -1).every((byte) => byte === 3));
+  assertEquals(target.at(-1), 0);
 });

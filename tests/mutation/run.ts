@@ -100,7 +100,12 @@ const PLAN: Readonly<Record<string, readonly string[]>> = {
     "linearizability/real_test.ts",
   ],
   "_sender.ts": ["pipe_test.ts", "model/pipe_test.ts", "linearizability/real_test.ts"],
-  "_receiver.ts": ["pipe_test.ts", "model/pipe_test.ts", "linearizability/real_test.ts"],
+  "_receiver.ts": [
+    "pipe_test.ts",
+    "fuzz/storage_test.ts",
+    "model/pipe_test.ts",
+    "linearizability/real_test.ts",
+  ],
   "_permits.ts": [
     "_permits_test.ts",
     "semaphore_test.ts",
