@@ -9,33 +9,47 @@ import {
   assertThrows,
 } from "@std/assert";
 import {
+  appointWarden,
   bury,
+  callWatchers,
   claimSlot,
+  countSigned,
   deaths,
   type Domain,
   flushWakes,
+  giveSign,
+  hasDescendants,
   home,
   isAlive,
   join,
   joinedDomains,
   livingAgents,
+  LOCK_IS_PROOF,
   MAGIC,
   MAX_AGENTS,
   nameOf,
   nextSerial,
+  NO_SIGN,
   parentOf,
   pidOf,
   requestStop,
   setParked,
+  signOf,
   slotOf,
   stopRequested,
   topSlot,
   unpark,
+  untilSigned,
+  untilWarden,
   VERSION,
+  waitWords,
   wakeLater,
+  wardenOf,
 } from "../_agent.ts";
+import { isBlocked, tellBlocked, toldBy, whatOf } from "../_report.ts";
+import { diesAt } from "./_death.ts";
 import { ghost, Peer } from "./_workers.ts";
-import { Agent } from "./_helpers.ts";
+import { Agent, settlesSoon } from "./_helpers.ts";
 
 const LIMIT = { timeout: 20_000 };
 const WORKER = new URL("./testdata/wait_worker.ts", import.meta.url);
@@ -113,11 +127,65 @@ Deno.test("nameOf() shows nothing of the slot's tenant before", () => {
   assertEquals(nameOf(domain, second), "b");
 });
 
+Deno.test("claimSlot() leaves nothing of what the slot's tenant before said of itself", () => {
+  const domain = table();
+  const first = claimSlot(domain.words, "first", 0);
+  const asFirst = { ...domain, id: first, park: parkOf(first) };
+  setParked(asFirst, 1);
+  giveSign(asFirst, LOCK_IS_PROOF);
+  const number = tellBlocked(asFirst, 0, whatOf("Lock", 7, "acquire"), true);
+  assertEquals(toldBy(domain, first)?.serial, 7);
+  bury(domain, first);
+  const second = claimSlot(domain.words, "second", 0);
+  assertEquals(slotOf(second), slotOf(first));
+  // Otherwise each wake-up would notify nobody until it sleeps for the first time.
+  assertEquals(domain.words[parkOf(second) + 1], 0);
+  assertEquals(signOf(domain, second), NO_SIGN);
+  assertEquals([isBlocked(domain, second), toldBy(domain, second)], [false, undefined]);
+  // Nor can it be in the call in which that one was.
+  assert(domain.words[waitWords(slotOf(second))]! > number);
+});
+
+Deno.test("The longest name fills its slot and touches no other one, the last slot's either", () => {
+  const domain = table();
+  const ids = Array.from({ length: MAX_AGENTS }, (_, i) => claimSlot(domain.words, `a${i}`, 0));
+  for (const slot of [0, 6, MAX_AGENTS - 1]) {
+    bury(domain, ids[slot]!);
+    for (const length of [189, 190, 191, 192]) {
+      const id = claimSlot(domain.words, "x".repeat(length), 0);
+      assertEquals([slotOf(id), nameOf(domain, id)], [slot, "x".repeat(length)]);
+      bury(domain, id);
+    }
+    ids[slot] = claimSlot(domain.words, `a${slot}`, 0);
+    assertEquals(livingAgents(domain), ids);
+    assertEquals(ids.map((id) => nameOf(domain, id)), ids.map((_, i) => `a${i}`));
+  }
+});
+
 Deno.test("parentOf() is the id of the agent that started it", () => {
   const domain = table();
   const parent = claimSlot(domain.words, "parent", 0);
   const child = claimSlot(domain.words, "child", parent);
   assertEquals([parentOf(domain, parent), parentOf(domain, child)], [0, parent]);
+});
+
+Deno.test("hasDescendants() says whether any agent below a child of the root lives", () => {
+  const domain = table();
+  const start = (parent: number) => claimSlot(domain.words, "a", parent);
+  const root = start(0);
+  const [child, other] = [start(root), start(root)];
+  const grandchild = start(child);
+  const greatGrandchild = start(grandchild);
+  const has = () => [child, other, root].map((id) => hasDescendants(domain, id));
+  assertEquals(has(), [true, false, false]);
+  bury(domain, grandchild);
+  assertEquals(has(), [true, false, false]);
+  bury(domain, greatGrandchild);
+  assertEquals(has(), [false, false, false]);
+  // Not of what the last tenant of the slot descended from.
+  const stranger = start(0);
+  assertEquals(slotOf(stranger), slotOf(grandchild));
+  assertEquals(has(), [false, false, false]);
 });
 
 Deno.test("livingAgents() leaves out one whose slot is being claimed", () => {
@@ -221,6 +289,51 @@ Deno.test("requestStop() asks one agent, not a later tenant of its slot", () => 
   const third = claimSlot(domain.words, "third", 0);
   assertEquals(slotOf(third), slotOf(first));
   assertFalse(stopRequested({ ...domain, id: third, park: parkOf(third) }));
+});
+
+// -- Watching ----------------------------------------------------------------------------------
+
+Deno.test("giveSign() says how the end shows, and calls the watchers", async () => {
+  const domain = table();
+  const maker = claimSlot(domain.words, "maker", 0);
+  const id = claimSlot(domain.words, "a", 0);
+  const news = untilSigned(domain, countSigned(domain))!;
+  giveSign({ ...domain, id, park: parkOf(id) }, LOCK_IS_PROOF);
+  assert(await settlesSoon(news));
+  assertEquals([signOf(domain, maker), signOf(domain, id)], [NO_SIGN, LOCK_IS_PROOF]);
+  assertEquals([countSigned(domain), untilSigned(domain, 0)], [1, undefined]);
+  // The maker may be blocked.
+  assertEquals([domain.words[parkOf(maker)], domain.words[parkOf(id)]], [1, 0]);
+});
+
+Deno.test("callWatchers(): one that dies in it has called those who only listen first", async () => {
+  // The maker, if it is blocked, looks by itself after a while.
+  let died = true;
+  for (let moment = 1; died; moment++) {
+    const domain = table();
+    const maker = claimSlot(domain.words, "maker", 0);
+    const news = untilSigned(domain, countSigned(domain))!;
+    died = diesAt(moment, () => callWatchers(domain));
+    const isMakerWoken = domain.words[parkOf(maker)] !== 0;
+    assert(died || isMakerWoken);
+    if (isMakerWoken) assert(await settlesSoon(news), `it died at moment ${moment}`);
+  }
+});
+
+Deno.test("appointWarden() wakes who waits for one, and prefers one that lasts", async () => {
+  for (const isLasting of [false, true]) {
+    const domain = table();
+    assertEquals(wardenOf(domain), 0);
+    const news = untilWarden(domain)!;
+    appointWarden(domain, 7, isLasting);
+    assert(await settlesSoon(news));
+    assertEquals([wardenOf(domain), untilWarden(domain)], [7, undefined]);
+    // There is one already.
+    appointWarden(domain, -1, false);
+    assertEquals(wardenOf(domain), 7);
+    appointWarden(domain, 8, true);
+    assertEquals(wardenOf(domain), 8);
+  }
 });
 
 // -- Domains -----------------------------------------------------------------------------------

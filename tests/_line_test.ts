@@ -1,15 +1,17 @@
 // Copyright 2026 the Sabre authors. MIT license.
 
-import { assertEquals, assertNotEquals } from "@std/assert";
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { bury, type Domain, home, MAX_AGENTS, slotOf } from "../_agent.ts";
 import {
   drawTicket,
   dropDeadWaiters,
+  freeServed,
   GRANTED,
   leave,
   type Line,
   LINE_WORDS,
   lineUp,
+  nextUnused,
   oldest,
   ownerOf,
   placeState,
@@ -103,4 +105,34 @@ Deno.test("dropDeadWaiters() drops the dead and nobody else, also when all place
     assertEquals([ownerOf(line, mine), placeState(line, places[3]!)], [home().id, GRANTED]);
     assertNotEquals(state, 0);
   });
+});
+
+Deno.test("nextUnused() passes over a place that is used, and its agent dead, while it is looked at", () => {
+  const { load } = Atomics;
+  let step = 1;
+  for (let isEarly = true; isEarly; step++) {
+    const words = new Int32Array(new SharedArrayBuffer(LINE_WORDS * 4));
+    const other = ghost();
+    const [line, theirs] = [home(), other].map((domain): Line => ({ domain, words, base: 0 }));
+    const place = lineUp(theirs!, drawTicket(theirs!), 7, 0);
+    serve(line!, place, GRANTED);
+    home().wakes.length = 0;
+    isEarly = false;
+    let steps = 0;
+    Atomics.load = ((words: Int32Array, index: number) => {
+      if (++steps === step) {
+        isEarly = true;
+        freeServed(theirs!, place);
+        bury(home(), other.id);
+      }
+      return load(words, index);
+    }) as typeof load;
+    try {
+      assertEquals(nextUnused(line!, -1), -1, `at step ${step}`);
+    } finally {
+      Atomics.load = load;
+    }
+    bury(home(), other.id);
+  }
+  assert(step > 4);
 });

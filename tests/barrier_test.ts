@@ -4,18 +4,30 @@ import {
   assert,
   assertEquals,
   assertFalse,
+  assertNotEquals,
   assertRejects,
   assertStrictEquals,
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
 import fc from "fast-check";
-import { bury, type Domain, home, requestStop, slotOf } from "../_agent.ts";
-import { arrive, BARRIER_WORDS, enter, exit, forgetOutcome, type Rounds } from "../_barrier.ts";
+import { bury, deaths, type Domain, home, requestStop, slotOf } from "../_agent.ts";
+import {
+  arrive,
+  BARRIER_WORDS,
+  enter,
+  exit,
+  forgetOutcome,
+  outcomeOf,
+  PASSED,
+  refresh,
+  type Rounds,
+} from "../_barrier.ts";
 import { lockLatch } from "../_latch.ts";
 import { Barrier } from "../barrier.ts";
 import { BrokenBarrierError } from "../errors.ts";
 import { SharedArray } from "../shared.ts";
+import { diesAt } from "./_death.ts";
 import { abortable, settlesSoon, turn, until } from "./_helpers.ts";
 import { errorName, fillSlots, ghost, Peer } from "./_workers.ts";
 
@@ -396,6 +408,35 @@ Deno.test("Barrier: the next tenant of a dead waiter's slot is told nothing that
   assertEquals(arriveAs(barrier, heir), 0);
   assertEquals(await barrier.wait(), 1);
   bury(home(), heir.id);
+});
+
+Deno.test("Barrier: the same if one dies while it looks after the dead waiter", () => {
+  let died = true;
+  for (let moment = 1; died; moment++) {
+    const barrier = new Barrier(2);
+    const [dead, mender] = [ghost(), ghost()];
+    arriveAs(barrier, dead);
+    assertEquals(barrier.waitSync(), 1);
+    bury(home(), dead.id);
+    const rounds = roundsOf(barrier, mender);
+    died = diesAt(moment, (spy) => refresh({ ...rounds, words: spy(rounds.words as Any) }));
+    bury(home(), mender.id);
+    const heir = ghost();
+    assertEquals(slotOf(heir.id), slotOf(dead.id));
+    assertEquals(arriveAs(barrier, heir), 0);
+    assertEquals(barrier.waitSync(), 1);
+    assertEquals(outcomeOf(roundsOf(barrier, heir)), PASSED, `at moment ${moment}`);
+    bury(home(), heir.id);
+  }
+});
+
+Deno.test("Barrier: a death is looked after once, and then to ask takes no latch", () => {
+  const barrier = new Barrier(2);
+  const { words } = roundsOf(barrier, home());
+  bury(home(), ghost().id);
+  assertNotEquals(words[5], deaths(home()));
+  assertEquals(barrier.waiting, 0);
+  assertEquals(words[5], deaths(home()));
 });
 
 Deno.test({

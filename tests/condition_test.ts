@@ -5,18 +5,20 @@ import {
   assertEquals,
   assertFalse,
   assertInstanceOf,
+  assertNotEquals,
   assertRejects,
   assertStrictEquals,
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
 import fc from "fast-check";
-import { bury, type Domain, home, requestStop } from "../_agent.ts";
+import { bury, claimSlot, deaths, type Domain, home, requestStop } from "../_agent.ts";
 import {
   countWaiters,
   enlist,
   finish,
   isNotified,
+  notifyOldest,
   type Waiters,
   waitersAt,
 } from "../_condition.ts";
@@ -547,6 +549,30 @@ Deno.test("Condition: the unused notification of a dead waiter goes on", async (
   bury(home(), dead.id);
   assertEquals(await waiting, true);
   assertIdle(condition);
+});
+
+Deno.test("Condition: the unused notification of the first agent of all goes on as well", () => {
+  // A table of its own, as this agent is the first in its own.
+  const table = new Int32Array(new SharedArrayBuffer(home().memory.byteLength));
+  const words = new Int32Array(new Condition().handle.memory);
+  const [first, second, third] = Array.from({ length: 3 }, () => {
+    const id = claimSlot(table, "a", 0);
+    return waitersAt({ memory: table.buffer, words: table, id, park: 0, wakes: [] }, words, 0);
+  });
+  assertEquals([enlist(first!), enlist(second!)], [0, 1]);
+  notifyOldest(third!, 1);
+  assertEquals([isNotified(first!, 0), isNotified(second!, 1)], [true, false]);
+  bury(third!.domain, first!.domain.id);
+  assert(isNotified(second!, 1));
+  assertEquals(countWaiters(third!), 0);
+});
+
+Deno.test("Condition: a death is looked after once, and then to ask takes no latch", () => {
+  const waiters = waitersOf(new Condition());
+  bury(home(), ghost().id);
+  assertNotEquals(waiters.words[5], deaths(home()));
+  assertEquals(countWaiters(waiters), 0);
+  assertEquals(waiters.words[5], deaths(home()));
 });
 
 Deno.test("Condition: an agent that died inside its bookkeeping wedges nobody", async () => {

@@ -2075,6 +2075,30 @@ Deno.test("an end that was used may be given away, but not with a message half r
   return assertRejects(() => sending, DOMException);
 });
 
+Deno.test("an end that is given away in the middle of a run goes on there where it was", () => {
+  const [here, there] = pipe<number>();
+  const heir = ghost();
+  here.sendManySync(new Int32Array([1, 2, 3]));
+  assertEquals(there.receiveSync(), 1);
+  const takeBack = (there as Any)[GIVE](heir.id);
+  // This end begins anew here, as it would there.
+  takeBack();
+  assertEquals(drain(there), [2, 3]);
+  bury(home(), heir.id);
+});
+
+Deno.test("a side that waits is woken once, and not by each message from then on", async () => {
+  const [here, there] = pipe<number>();
+  const waiting = there.receive();
+  here.sendSync(0);
+  assertEquals(await waiting, 0);
+  const { words, park } = home();
+  const before = words[park]!;
+  for (let i = 1; i <= 10; i++) here.sendSync(i);
+  assert(words[park]! - before <= 1, `${words[park]! - before} wake-ups`);
+  assertEquals(drain(there).length, 10);
+});
+
 Deno.test("what was received in pieces stays as it is when more comes", async () => {
   const [here, there] = pipe<unknown>({ capacity: 64 });
   const values = [0, 1].map((n) => ({
