@@ -30,6 +30,7 @@ import {
   exitPut,
   isClosed,
   isClosedNow,
+  isSpare,
   leave,
   limitsOf,
   lineUp,
@@ -222,14 +223,13 @@ export class PutCall extends Call {
         return this.#end();
       }
       enterPut(store);
+      let isRefused = false;
       // What the source does may fail: for lack of memory, or because the user detached its own.
       try {
-        if (isClosedNow(store)) {
-          this.#leaveLine();
-          return this.#refuse(source.value);
-        }
-        if (!this.#mayPut()) return false;
-        if (source.need === TURN) this.#offer();
+        isRefused = isClosedNow(store);
+        if (isRefused) this.#leaveLine();
+        else if (!this.#mayPut()) return false;
+        else if (source.need === TURN) this.#offer();
         else this.count += source.write(store);
       } catch (error) {
         // What was set aside for it is free again.
@@ -238,11 +238,15 @@ export class PutCall extends Call {
       } finally {
         exitPut(store);
       }
+      // Under no latch, as this ends the input.
+      if (isRefused) return this.#refuse(source.value);
       attendGetters(store);
     }
   }
 
   override fail(reason: unknown): void {
+    // It may be in line before it has asked its input for anything.
+    if (this.#place >= 0) this.#giveUpPlace();
     this.#end();
     super.fail(reason);
   }
@@ -254,8 +258,9 @@ export class PutCall extends Call {
       if (this.hasEnded || !this.#withdrawNow()) return false;
     }
     if (!super.withdraw()) return false;
-    this.#source.stop();
+    // In this order: an input that puts something as it is stopped must not line this call up again.
     this.#end();
+    this.#source.stop();
     return true;
   }
 
@@ -282,9 +287,10 @@ export class PutCall extends Call {
 
   /** Ends it, as the queue was closed before `value` was put. */
   #refuse(value: unknown): true {
+    this.#end();
     this.#source.stop();
     if (!this.isPartial) throw closedQueue(value);
-    return this.#end();
+    return true;
   }
 
   /** Whether there is room for the next record; if so, it has to be used. Under the latch. */
@@ -466,7 +472,7 @@ class IterableSource implements Source {
     let count = 1;
     let words = lengths[0]!;
     const rest = lengths.reduce((sum, length) => sum + length, 0);
-    if (lengths.length > 1 && canPut(store, words)) {
+    if (lengths.length > 1 && isSpare(store, words)) {
       const most = Math.min(spareItems(store), lengths.length);
       const room = spareWords(store);
       while (count < most && words + lengths[count]! <= room) words += lengths[count++]!;
@@ -531,7 +537,7 @@ class RunSource implements Source {
     let words = first;
     let items = 1;
     if (!this.#isLimited) items = Infinity;
-    if (canPut(store, first)) {
+    if (isSpare(store, first)) {
       words = Math.max(first, spareWords(store));
       items = Math.max(1, spareItems(store));
     }

@@ -289,14 +289,22 @@ export function exitPut(store: Store): void {
 export function canPut(store: Store, need: number): boolean {
   const { words } = store;
   if (words[OFFERING]! !== 0) closeOffer(words);
-  // Nobody who waits is passed, and nothing is taken of what was set aside for those who were served.
-  if (waitingNow(store.puts) === 0 && words[OFFERING]! === 0 && fits(store, need)) return true;
+  if (isSpare(store, need)) return true;
   // It would never be otherwise, and whoever waits for it could wait for ever.
   if (!isUsedSoundly(store)) throw damaged("write");
   // What is full may only look so because of the dead.
   if (deaths(store.domain) === words[PUT_SEEN]!) return false;
   mendPuts(store);
-  return waitingNow(store.puts) === 0 && words[OFFERING]! === 0 && fits(store, need);
+  return isSpare(store, need);
+}
+
+/**
+ * Whether that much is free as it is. Unlike {@linkcode canPut} it puts nothing in order, for one that was
+ * served and has not put yet: others would be given what is no longer set aside for it. Under the latch.
+ */
+export function isSpare(store: Store, need: number): boolean {
+  // Nobody who waits is passed, and nothing is taken of what was set aside for those who were served.
+  return waitingNow(store.puts) === 0 && store.words[OFFERING]! === 0 && fits(store, need);
 }
 
 /** Words that may be put in further records beside the first of `need` words. Under the latch. */
@@ -461,6 +469,8 @@ export function exitGet(store: Store): void {
 /** How many items a newcomer can get from the ring. Under the latch of the get side. */
 export function gettable(store: Store): number {
   const { words } = store;
+  // What was assigned to the dead was put before what is next.
+  if (deaths(store.domain) !== words[GET_SEEN]!) mendGets(store);
   // Those who wait come first. Mostly nobody does, as they are served when items come.
   if (waitingNow(store.gets) > 0) serveGets(store);
   // Others may have got beyond what this agent saw: then it is no more than a negative number.
@@ -472,8 +482,6 @@ export function gettable(store: Store): number {
   store.seen = puts;
   // What is not free yet fits in the ring.
   store.limit = (nextOf(store) + store.ring.mask + 1) | 0;
-  // What is empty may only look so because somebody died with an item.
-  if (count === 0 && deaths(store.domain) !== words[GET_SEEN]!) mendGets(store);
   return count;
 }
 

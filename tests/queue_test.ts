@@ -12,6 +12,7 @@ import {
 import fc from "fast-check";
 import { bury, home, requestStop } from "../_agent.ts";
 import { encode } from "../_codec.ts";
+import { MAX_PAYLOAD } from "../_record.ts";
 import { STORE_WORDS } from "../_store.ts";
 import { ClosedError, DeadlockError } from "../errors.ts";
 import { pipe } from "../pipe.ts";
@@ -877,6 +878,14 @@ Deno.test("getManyInto() refuses what is no typed array, and an empty one", asyn
 });
 
 // -- Larger than the storage -----------------------------------------------------------------------
+
+Deno.test("an item as long as a record can be goes into the storage, and waits for room in it", () => {
+  const queue = new Queue<Any>({ capacity: 2 * MAX_PAYLOAD });
+  const longest = new Uint8Array(MAX_PAYLOAD);
+  assertEquals([queue.tryPut(longest), queue.size], [true, 1]);
+  // Full, and not a RangeError: it fits once that is gone.
+  assertEquals(queue.tryPut(longest), false);
+});
 
 Deno.test("an item larger than the storage does not overtake what was put just before it", async () => {
   // Both are put between two looks of one call: at its first look at the count of items, its second ...

@@ -103,6 +103,11 @@ Deno.test("a queue survives a death anywhere", () => {
 
 Deno.test("room that the dead had freed is found by putters who wait for it", () => {
   composedQueue([[put(1), put(2)], [get, get]], { deaths: true, size: 2 }, DEATH);
+  // What is set aside for one is not given to the other when somebody else has died.
+  composedQueue([[{ run: [1, 2] }], [put(3)], [get, get]], { deaths: 2, size: 2 }, {
+    ...DEATH,
+    preemptions: 0,
+  });
 });
 
 Deno.test("two putters and a getter", () => {
@@ -112,4 +117,12 @@ Deno.test("two putters and a getter", () => {
 Deno.test("a call that blocks and a promise of the same agent", () => {
   composedQueue([[put(1)], [{ getLater: true }]]);
   composedQueue([[put(1), put(2)], [{ getLater: true }, get]]);
+});
+
+Deno.test("who waits for news is told of them, and takes nothing from who gets", () => {
+  const select: Act = { select: true };
+  queue([[put(1)], [select, get]]);
+  composedQueue([[put(1), close], [select, get, select]]);
+  composedQueue([[put(1)], [select], [get]]);
+  composedQueue([[put(1)], [select, { look: true }]], { deaths: true }, DEATH);
 });

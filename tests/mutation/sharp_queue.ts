@@ -76,6 +76,10 @@ Deno.test("a death", () => {
   sharp([[put(1)], [put(2)], [get]], { deaths: 0, maxItems: 1 }, ONE);
   sharp([[{ large: 1 }], [get], [get]], { deaths: 1 }, ONE);
   sharp([[put(1)], [late]], { deaths: true }, { ...ONE, ...LATE });
+  sharp([[{ run: [1, 2] }], [put(3)], [get, get]], { deaths: 2, size: 2 }, {
+    ...ONE,
+    preemptions: 0,
+  });
 });
 
 Deno.test("two deaths", () => {
