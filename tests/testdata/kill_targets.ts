@@ -179,10 +179,33 @@ function itemOf(fated: Fated, by: number, number: number): Item {
   };
 }
 
+/** An item as it is, or as one number: those go in batches. */
+export function openItem(item: Item | number): Item {
+  return typeof item === "number" ? { by: Math.floor(item / MOST), number: item % MOST } : item;
+}
+
+/** The items from `first` on in one of the forms that `putMany` takes. */
+function itemsOf(
+  fated: Fated,
+  by: number,
+  first: number,
+  count: number,
+): Iterable<Item | number> | Int32Array {
+  const form = fated.below(3);
+  if (form === 0) {
+    return function* () {
+      for (let i = 0; i < count; i++) yield itemOf(fated, by, first + i);
+    }();
+  }
+  fated.step();
+  const numbers = Array.from({ length: count }, (_, i) => by * MOST + first + i);
+  return form === 1 ? numbers : new Int32Array(numbers);
+}
+
 /** Puts numbered items; `log` has for each producer how many it began to put and how many it has put. */
 export async function produce(
   fate: Fate,
-  queue: Queue<Item>,
+  queue: Queue<Item | number>,
   log: SharedArray<"i32">,
   by: number,
 ): Promise<void> {
@@ -196,11 +219,8 @@ export async function produce(
     if (form === 1) queue.putSync(itemOf(fated, by, number));
     if (form === 2 && !queue.tryPut({ by, number })) queue.putSync({ by, number });
     if (form === 3) {
-      const first = number;
       // Fewer than there were if this agent was asked to end meanwhile.
-      number += queue.putManySync(function* () {
-        for (let i = 0; i < count; i++) yield itemOf(fated, by, first + i);
-      }()) - 1;
+      number += queue.putManySync(itemsOf(fated, by, number, count)) - 1;
     }
     if (form === 4) {
       // Aborted and timed-out puts leave nothing behind.
@@ -218,7 +238,7 @@ export async function produce(
 /** Takes items one at a time, and counts each in `taken` after that. */
 export async function consume(
   fate: Fate,
-  queue: Queue<Item>,
+  queue: Queue<Item | number>,
   taken: SharedArray<"u8">,
   late: SharedValue<"i32">,
 ): Promise<void> {
@@ -228,7 +248,7 @@ export async function consume(
     fated.step();
     await fated.rest();
     const form = fated.form(4, 1);
-    let item: Item | undefined;
+    let item: Item | number | undefined;
     if (form === 0) item = await queue.get();
     if (form === 1) item = queue.getSync();
     if (form === 2) {
@@ -243,9 +263,10 @@ export async function consume(
       }
     }
     if (item === undefined) continue;
-    taken.add(item.by * MOST + item.number, 1);
-    if (item.number < (last.get(item.by) ?? 0)) late.add(1);
-    else last.set(item.by, item.number);
+    const { by, number } = openItem(item);
+    taken.add(by * MOST + number, 1);
+    if (number < (last.get(by) ?? 0)) late.add(1);
+    else last.set(by, number);
   }
 }
 
