@@ -887,18 +887,23 @@ Deno.test("a promise looks again when another call has let it go on, or is out o
 });
 
 Deno.test("a call whose input fails gives up the place that it has in line", () => {
-  const world = new World({ maxItems: 1 });
-  const [actor, getter] = world.actors(2) as [Actor, Actor];
-  const { putting } = actor;
-  actor.putting.tryPut(0);
-  const one = world.act(() => startPut(actor, 1));
-  // Lined up before it has asked for its first item.
-  const bad = world.act(() => start(putting.calls, putting.putManyCall([() => {}])));
-  assertEquals(world.drain(getter), [0]);
-  assertEquals(world.act(() => one.poll()), true);
-  world.act(() => assertThrows(() => bad.poll(), DOMException));
-  assertEquals(world.drain(getter), [1]);
-  assertEquals([waiting(actor.store.puts), isFull(actor.store, 2)], [0, false]);
+  // Also if it is the first of all.
+  for (const isFirst of [false, true]) {
+    const world = new World({ maxItems: 1 });
+    const [actor, getter] = world.actors(2) as [Actor, Actor];
+    const { putting } = actor;
+    actor.putting.tryPut(0);
+    const first = isFirst ? world.act(() => startPut(actor, 9)) : undefined;
+    const one = world.act(() => startPut(actor, 1));
+    world.act(() => first?.withdraw());
+    // Lined up before it has asked for its first item.
+    const bad = world.act(() => start(putting.calls, putting.putManyCall([() => {}])));
+    assertEquals(world.drain(getter), [0]);
+    assertEquals(world.act(() => one.poll()), true);
+    world.act(() => assertThrows(() => bad.poll(), DOMException));
+    assertEquals(world.drain(getter), [1]);
+    assertEquals([waiting(actor.store.puts), isFull(actor.store, 2)], [0, false]);
+  }
 });
 
 Deno.test("an input that puts as it is stopped does not line up the call that is over", () => {
