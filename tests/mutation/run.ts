@@ -14,7 +14,8 @@
 // one goes on. What was killed is taken over as long as the function around it says the same; what survived
 // is tried again, as there may be new tests, unless `--new` is given. `--without` leaves out tests, such as
 // slow ones in a first round, after which those that survived are tried with all. `--again` takes over
-// nothing, `--list` prints what would run, and `--report` prints the table of what is recorded.
+// nothing, `--list` prints what would run, and `--report` only prints what is recorded, and writes the table
+// of all into docs/proof.md.
 //
 // Survivors that were reviewed and found to be equivalent stand, with the reason, in equivalent.json by
 // their id; they do not run and are not counted.
@@ -125,6 +126,22 @@ const PLAN: Readonly<Record<string, readonly string[]>> = {
     "model/slow/family_test.ts",
   ],
   "_condition.ts": ["condition_test.ts", "model/family_test.ts", "model/slow/family_test.ts"],
+  "_sharing.ts": [
+    "semaphore_test.ts",
+    "rwlock_test.ts",
+    "_report_test.ts",
+    "model/deadlock_test.ts",
+  ],
+  "_cells.ts": ["shared_test.ts"],
+  "shared.ts": ["shared_test.ts"],
+  "_report.ts": ["_report_test.ts", "diagnostics_test.ts", "model/deadlock_test.ts"],
+  "_handle.ts": ["lock_test.ts", "pipe_test.ts", "fuzz/handles_test.ts", "process_test.ts"],
+  "pipe.ts": ["pipe_test.ts", "select_test.ts", "process_test.ts"],
+  "queue.ts": ["queue_test.ts", "select_test.ts"],
+  "_watch.ts": ["watch_test.ts", "process_test.ts", "python_hangs_test.ts"],
+  "_warden.ts": ["watch_test.ts", "process_test.ts"],
+  "_spawn.ts": ["process_test.ts", "watch_test.ts", "pool_test.ts", "python_hangs_test.ts"],
+  "_child.ts": ["process_test.ts", "watch_test.ts", "pool_test.ts", "python_hangs_test.ts"],
 };
 
 const root = new URL("../../", import.meta.url);
@@ -320,17 +337,28 @@ async function main(): Promise<void> {
     }
   }));
   const results = readResults();
-  report(wanted, (mutant) => equivalent[mutant.id] ?? outcomeOf(mutant, results));
+  const knownOf = (mutant: Mutant) => equivalent[mutant.id] ?? outcomeOf(mutant, results);
+  const table = tableOf(wanted, knownOf);
+  console.log(`\n${table.join("\n")}\n\nSurvivors:`);
+  for (const mutant of wanted) {
+    const known = knownOf(mutant);
+    if (typeof known === "object" && known.fate === "survived") {
+      console.log(`${mutant.line}: ${mutant.id}  ->  ${mutant.after}`);
+    }
+  }
+  if (
+    has("report") && !["file", "id", "all"].some((name) => has(name) || valueOf(name) !== undefined)
+  ) {
+    writeTable(table);
+  }
 }
 
-/** Prints what is known of the mutants: why one is equivalent, what became of it, or nothing yet. */
-function report(
+/** What is known of the mutants, as a table: why one is equivalent, what became of it, or nothing yet. */
+function tableOf(
   mutants: readonly Mutant[],
   knownOf: (mutant: Mutant) => string | Outcome | undefined,
-): void {
-  console.log("\n| Module | Mutants | Killed | Survived | Ratio | Equivalent | Not run |");
-  console.log("| --- | --- | --- | --- | --- | --- | --- |");
-  const row = (name: string, list: readonly Mutant[]): void => {
+): string[] {
+  const row = (name: string, list: readonly Mutant[]): string => {
     const counts = { killed: 0, survived: 0, equivalent: 0, unknown: 0 };
     for (const mutant of list) {
       const known = knownOf(mutant);
@@ -338,20 +366,24 @@ function report(
     }
     const { killed, survived, equivalent, unknown } = counts;
     const ratio = (100 * killed / Math.max(1, killed + survived)).toFixed(1);
-    console.log(
-      `| ${name} | ${list.length} | ${killed} | ${survived} | ${ratio} % | ${equivalent} | ${unknown} |`,
-    );
+    return `| ${name} | ${list.length} | ${killed} | ${survived} | ${ratio} % | ${equivalent} | ${unknown} |`;
   };
-  for (const [file, list] of Map.groupBy(mutants, (each) => each.file)) row(`\`${file}\``, list);
-  row("all", mutants);
+  const rows = [...Map.groupBy(mutants, (each) => each.file)];
+  return [
+    "| Module | Mutants | Killed | Survived | Ratio | Equivalent | Not run |",
+    "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ...rows.map(([file, list]) => row(`\`${file}\``, list)),
+    row("all", mutants),
+  ];
+}
 
-  console.log("\nSurvivors:");
-  for (const mutant of mutants) {
-    const known = knownOf(mutant);
-    if (typeof known === "object" && known.fate === "survived") {
-      console.log(`${mutant.line}: ${mutant.id}  ->  ${mutant.after}`);
-    }
-  }
+/** Puts the table into docs/proof.md. */
+function writeTable(table: readonly string[]): void {
+  const path = new URL("docs/proof.md", root);
+  const text = Deno.readTextFileSync(path);
+  const [before, , after] = text.split(/(?<=<!-- mutants: .* -->)|(?=<!-- end of mutants -->)/);
+  if (after === undefined) throw new Error("docs/proof.md has no place for the table");
+  Deno.writeTextFileSync(path, `${before}\n\n${table.join("\n")}\n\n${after}`);
 }
 
 if (import.meta.main) await main();
