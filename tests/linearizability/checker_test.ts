@@ -84,6 +84,17 @@ Deno.test("check() tells calls of the dead, which may count, from those given up
   refutes(queueOf(), [put, [2, "get", 0, TIMEOUT, 2, 3], empty]);
 });
 
+Deno.test("check() knows that what several calls of a dead agent were assigned comes back in its order", () => {
+  const put: Row = [0, "putMany", [1, 2, 3], 3, 2, 3];
+  const dead: Row[] = [[2, "get", 0, undefined, 0, DIED], [2, "get", 0, undefined, 1, DIED]];
+  const get = (value: number, from: number): Row => [1, "get", 0, value, from, from + 1];
+  accepts(queueOf(), [...dead, put, get(3, 4), get(1, 6), get(2, 8)]);
+  accepts(queueOf(), [...dead, put, get(1, 4), get(3, 6), get(2, 8)]);
+  accepts(queueOf(), [...dead, put, get(3, 4), get(2, 6), [1, "tryGet", 0, "empty", 8, 9]]);
+  refutes(queueOf(), [...dead, put, get(2, 4), get(3, 6), get(2, 8)]);
+  refutes(queueOf(), [...dead.slice(1), put, get(3, 4)]);
+});
+
 Deno.test("check() accepts part of what a dead agent put at once, as long as it is the first part", () => {
   const many: Row = [0, "putMany", [1, 2, 3], undefined, 0, DIED];
   accepts(queueOf(), [many, [1, "getMany", 3, [1, 2], 1, 2], [1, "tryGet", 0, "empty", 3, 4]]);

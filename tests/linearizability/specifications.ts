@@ -18,10 +18,19 @@ interface Items {
   readonly held: number;
   /** The side that puts, or all, has closed. */
   readonly closed: boolean;
-  /** What was assigned to an agent that died: it may come back. */
-  readonly due: readonly number[];
+  /** What was assigned to calls of an agent that died, in its order: each may come back. */
+  readonly due: readonly Due[];
+  /** The order of those that came back and are the first of the items. */
+  readonly back: readonly number[];
   /** The side that gets has closed. */
   readonly gone: boolean;
+}
+
+/** An item that a call was assigned, and where it was: it was before those with a greater order. */
+interface Due {
+  readonly call: number;
+  readonly order: number;
+  readonly item: number;
 }
 
 /** How a queue is bounded. */
@@ -59,18 +68,35 @@ export function queueOf({ maxItems = Infinity, isSmall = false }: QueueBounds = 
   const take = (state: Items, value: unknown): Items[] =>
     state.items.length === 0 || (value !== undefined && state.items[0] !== value)
       ? []
-      : [{ ...state, items: state.items.slice(1) }];
+      : [drop(state, 1)];
+  const drop = (state: Items, count: number): Items => {
+    return { ...state, items: state.items.slice(count), back: state.back.slice(count) };
+  };
   // It may have been served, and then found that the queue was closed.
   const refuse = (state: Items, step: number): Items[] =>
     step === 0 ? [state, ...reserve(state)] : only(state, state.closed || state.gone);
-  // What an agent was assigned and had not copied when it died is there again, before all else.
-  const assign = (state: Items): Items[] =>
-    take(state, undefined).map((after) => hold({ ...after, due: state.items.slice(0, 1) }));
+  // What a call was assigned and had not copied when its agent died is there again, where it was.
+  const assign = (state: Items, call: number): Items[] => {
+    const order = state.back[0] ?? 1 + Math.max(0, ...state.due.map((each) => each.order));
+    return take(state, undefined).map((after) =>
+      hold({ ...after, due: [...state.due, { call, order, item: state.items[0]! }] })
+    );
+  };
   // Or it had, with some more of what was there if it wanted many.
-  const endOf = (state: Items, max = 1): Items[] => {
-    const after = { ...state, due: [], held: state.held - 1 };
-    const ends: Items[] = [{ ...after, items: [...state.due, ...state.items] }];
-    for (let more = 0; more < max; more++) ends.push({ ...after, items: state.items.slice(more) });
+  const endOf = (state: Items, call: number, max = 1): Items[] => {
+    const due = state.due.filter((each) => each.call !== call);
+    const after = { ...state, due, held: state.held - 1 };
+    const ends: Items[] = [];
+    const own = state.due.find((each) => each.call === call);
+    if (own !== undefined) {
+      const at = state.back.filter((order) => order < own.order).length;
+      ends.push({
+        ...after,
+        items: state.items.toSpliced(at, 0, own.item),
+        back: state.back.toSpliced(at, 0, own.order),
+      });
+    }
+    for (let more = 0; more < max; more++) ends.push(drop(after, more));
     return ends;
   };
   const hold = (state: Items): Items => ({ ...state, held: state.held + 1 });
@@ -103,11 +129,13 @@ export function queueOf({ maxItems = Infinity, isSmall = false }: QueueBounds = 
 
   return {
     name: `a queue of ${maxItems}${isSmall ? ", small" : ""}`,
-    initial: { items: [], due: [], reserved: 0, held: 0, closed: false, gone: false },
-    key: ({ items, due, reserved, held, closed, gone }) =>
-      `${items}${due.length > 0 ? ` (${due})` : ""}${reserved > 0 ? ` +${reserved}` : ""}${
-        held > 0 ? ` -${held}` : ""
-      }${closed ? " closed" : ""}${gone ? " gone" : ""}`,
+    initial: { items: [], due: [], back: [], reserved: 0, held: 0, closed: false, gone: false },
+    key: ({ items, due, back, reserved, held, closed, gone }) =>
+      `${items}${back.length > 0 ? ` back ${back}` : ""}${
+        due.map(({ call, order, item }) => ` (${call} ${order} ${item})`).join("")
+      }${reserved > 0 ? ` +${reserved}` : ""}${held > 0 ? ` -${held}` : ""}${
+        closed ? " closed" : ""
+      }${gone ? " gone" : ""}`,
     steps,
     // Calls of one agent take effect in their order.
     mayOvertake(earlier, done, call, step) {
@@ -136,11 +164,15 @@ export function queueOf({ maxItems = Infinity, isSmall = false }: QueueBounds = 
           return only(state, call.behind || used(state) >= maxItems || isTight(state));
         case "get":
           if (result === CLOSED) return only(state, isOver(state));
-          if (step === 1) return isPending ? endOf(state) : [{ ...state, held: state.held - 1 }];
-          return isPending ? assign(state) : take(state, result).map(hold);
+          if (step === 1) {
+            return isPending ? endOf(state, call.start) : [{ ...state, held: state.held - 1 }];
+          }
+          return isPending ? assign(state, call.start) : take(state, result).map(hold);
         case "getMany": {
           if (result === CLOSED) return only(state, isOver(state));
-          if (isPending) return step === 0 ? assign(state) : endOf(state, arg as number);
+          if (isPending) {
+            return step === 0 ? assign(state, call.start) : endOf(state, call.start, arg as number);
+          }
           const count = (result as number[]).length;
           if (step === count) return [{ ...state, held: state.held - 1 }];
           const after = take(state, (result as number[])[step]);
