@@ -143,6 +143,10 @@ Deno.test("check() knows that a lock is abandoned until one has recovered it", (
   ]]);
   // Taken by one, and so by nobody else.
   refutes(lock(), [...dead, heir, [2, "acquire", 0, true, 5, 6]]);
+  // Handed to one that will not have it.
+  const told: Row = [1, "acquire", 0, threw("AbandonedError"), 4, 11];
+  accepts(lock(), [...dead, told, busy, [2, "acquire", 0, true, 12, 13]]);
+  refutes(lock(), [...dead, told, [2, "tryAcquire", 0, "busy", 12, 13]]);
   // Dead before it had mended it, or after.
   const died: Row[] = [[1, "acquire", 0, undefined, 4, DIED], [9, "die", 1, undefined, 5, 6]];
   accepts(lock(), [...dead, ...died, [2, "acquire", 0, true, 7, 8]]);

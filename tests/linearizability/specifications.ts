@@ -238,7 +238,8 @@ function diedOf(state: Held, dead: number): Held[] {
 
 /**
  * A lock. `acquire` and `tryAcquire` return what the guard says of `abandoned`. One that recovers has two
- * moments: it takes the lock, and declares it mended. Until then the lock is both taken and abandoned.
+ * moments: it takes the lock, and declares it mended. Until then the lock is both taken and abandoned. One
+ * that is told of the abandonment may have been handed the lock, and gives it back.
  */
 export function lock(): Specification<Held> {
   return {
@@ -248,8 +249,8 @@ export function lock(): Specification<Held> {
       `${owner}${poisoned ? " poisoned" : ""}${stale ? " stale" : ""} ${dead}`,
     steps(call) {
       if (call.fate === "refused") return 0;
-      const takes = call.op === "acquire" || call.op === "tryAcquire";
-      return takes && (call.result === true || call.fate === "pending") ? 2 : 1;
+      if (call.op !== "acquire" && call.op !== "tryAcquire") return 1;
+      return call.result === false || call.result === "busy" ? 1 : 2;
     },
     apply(state, call, step) {
       const me = call.agent + 1;
@@ -258,9 +259,13 @@ export function lock(): Specification<Held> {
       switch (call.op) {
         case "acquire":
         case "tryAcquire": {
-          if (step === 1) return owner === me ? [{ ...state, poisoned: false }] : [];
           if (call.result === "busy") return owner !== 0 ? [state] : [];
-          if (call.result === ABANDONED) return poisoned ? [state] : [];
+          if (call.result === ABANDONED) {
+            if (step === 1) return [owner === me ? { ...state, owner: 0 } : state];
+            const taken = owner === 0 ? [{ ...state, owner: me, stale: false }] : [];
+            return poisoned ? [state, ...taken] : [];
+          }
+          if (step === 1) return owner === me ? [{ ...state, poisoned: false }] : [];
           if (owner !== 0) return [];
           if (call.fate !== "pending" && call.result !== poisoned) return [];
           return [{ ...state, owner: me, stale: false }];
