@@ -95,6 +95,14 @@ Deno.test("check() knows that what several calls of a dead agent were assigned c
   refutes(queueOf(), [...dead.slice(1), put, get(3, 4)]);
 });
 
+Deno.test("check() knows that a dead agent may have given up a call and gone on with the next one", () => {
+  const waiting: Row = [0, "putMany", [2, 3], undefined, 0, DIED];
+  const next: Row = [0, "tryPut", 4, true, 1, 2];
+  accepts(queueOf({ maxItems: 1 }), [waiting, next, [1, "get", 0, 4, 3, 4]]);
+  refutes(queueOf({ maxItems: 1 }), [waiting, next, [1, "tryGet", 0, "empty", 3, 4]]);
+  refutes(queueOf({ maxItems: 1 }), [[0, "put", 2, undefined, 0, 5], next]);
+});
+
 Deno.test("check() accepts part of what a dead agent put at once, as long as it is the first part", () => {
   const many: Row = [0, "putMany", [1, 2, 3], undefined, 0, DIED];
   accepts(queueOf(), [many, [1, "getMany", 3, [1, 2], 1, 2], [1, "tryGet", 0, "empty", 3, 4]]);

@@ -140,6 +140,8 @@ export function queueOf({ maxItems = Infinity, isSmall = false }: QueueBounds = 
     // Calls of one agent take effect in their order.
     mayOvertake(earlier, done, call, step) {
       if (earlier.result === CLOSED || call.result === CLOSED || call.result === false) return true;
+      // Its agent may have given it up, and died before it said so.
+      if (earlier.fate === "pending" && done === 0) return true;
       if (isOfPut(earlier) && isOfPut(call)) return done >= (step === 0 ? 1 : steps(earlier));
       if (isOfGet(earlier) && isOfGet(call)) {
         // Of many, only the first: the others are those that are there when it looks.
