@@ -103,6 +103,22 @@ Deno.test("check() knows that a dead agent may have given up a call and gone on 
   refutes(queueOf({ maxItems: 1 }), [[0, "put", 2, undefined, 0, 5], next]);
 });
 
+Deno.test("check() knows that room that was set aside for a dead agent becomes free", () => {
+  const dead: Row = [0, "putMany", [1, 2, 3], undefined, 0, DIED];
+  const rows: Row[] = [dead, [1, "tryGet", 0, 1, 1, 2], [1, "tryPut", 4, false, 3, 4]];
+  accepts(queueOf({ maxItems: 1 }), [...rows, [1, "tryPut", 4, true, 5, 6]]);
+  accepts(queueOf({ maxItems: 1 }), [...rows, [1, "tryGet", 0, 2, 5, 6], [
+    1,
+    "tryGet",
+    0,
+    3,
+    7,
+    8,
+  ]]);
+  refutes(queueOf({ maxItems: 1 }), [...rows, [1, "tryGet", 0, 3, 5, 6]]);
+  refutes(queueOf({ maxItems: 1 }), rows.slice(1));
+});
+
 Deno.test("check() accepts part of what a dead agent put at once, as long as it is the first part", () => {
   const many: Row = [0, "putMany", [1, 2, 3], undefined, 0, DIED];
   accepts(queueOf(), [many, [1, "getMany", 3, [1, 2], 1, 2], [1, "tryGet", 0, "empty", 3, 4]]);

@@ -22,6 +22,8 @@ interface Items {
   readonly due: readonly Due[];
   /** The order of those that came back and are the first of the items. */
   readonly back: readonly number[];
+  /** Calls of the dead that do nothing any more. */
+  readonly ended: readonly number[];
   /** The side that gets has closed. */
   readonly gone: boolean;
 }
@@ -65,6 +67,14 @@ export function queueOf({ maxItems = Infinity, isSmall = false }: QueueBounds = 
     state.closed || state.gone
       ? []
       : [{ ...state, reserved: state.reserved - 1, items: [...state.items, value] }];
+  // What was set aside for a dead agent is free again, once somebody looks.
+  const storeOrEnd = (state: Items, value: number, { start, fate }: Call): Items[] => {
+    if (fate !== "pending") return store(state, value);
+    const ended = [...state.ended, start];
+    return [...store(state, value), { ...state, reserved: state.reserved - 1, ended }];
+  };
+  const reserveNext = (state: Items, { start }: Call): Items[] =>
+    state.ended.includes(start) ? [] : reserve(state);
   const take = (state: Items, value: unknown): Items[] =>
     state.items.length === 0 || (value !== undefined && state.items[0] !== value)
       ? []
@@ -129,8 +139,17 @@ export function queueOf({ maxItems = Infinity, isSmall = false }: QueueBounds = 
 
   return {
     name: `a queue of ${maxItems}${isSmall ? ", small" : ""}`,
-    initial: { items: [], due: [], back: [], reserved: 0, held: 0, closed: false, gone: false },
-    key: ({ items, due, back, reserved, held, closed, gone }) =>
+    initial: {
+      items: [],
+      due: [],
+      back: [],
+      reserved: 0,
+      held: 0,
+      ended: [],
+      closed: false,
+      gone: false,
+    },
+    key: ({ items, due, back, reserved, held, ended, closed, gone }) =>
       `${items}${back.length > 0 ? ` back ${back}` : ""}${
         due.map(({ call, order, item }) => ` (${call} ${order} ${item})`).join("")
       }${reserved > 0 ? ` +${reserved}` : ""}${held > 0 ? ` -${held}` : ""}${
@@ -155,11 +174,13 @@ export function queueOf({ maxItems = Infinity, isSmall = false }: QueueBounds = 
       switch (op) {
         case "put":
           if (result === CLOSED) return refuse(state, step);
-          return step === 0 ? reserve(state) : store(state, arg as number);
+          return step === 0 ? reserve(state) : storeOrEnd(state, arg as number, call);
         case "putMany":
           if (result === CLOSED) return refuse(state, step);
           if (step === 2 * (result as number)) return [state, ...reserve(state)];
-          return step % 2 === 0 ? reserve(state) : store(state, (arg as number[])[step >> 1]!);
+          return step % 2 === 0
+            ? reserveNext(state, call)
+            : storeOrEnd(state, (arg as number[])[step >> 1]!, call);
         case "tryPut":
           if (isPending || result === true) return put(state, arg as number);
           if (result === CLOSED) return only(state, state.closed || state.gone);
