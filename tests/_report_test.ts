@@ -328,6 +328,27 @@ Deno.test("tellBlocked() gives each wait a number, and says what it waits for un
   buryAll([domain]);
 });
 
+Deno.test("who reads what an agent waits for never mixes two waits", () => {
+  const domain = ghost();
+  const waits = [whatOf("Queue", 8, "get"), whatOf("Connection", 9, "receive")];
+  tellPromise(domain, waits[0], 80);
+  const seen = new Set<string>();
+  const { store } = Atomics;
+  Atomics.store = ((words: Int32Array, index: number, value: number) => {
+    store(words, index, value);
+    const told = toldBy(home(), domain.id);
+    if (told !== undefined) seen.add(`${told.kind} ${told.serial} ${told.since}`);
+    return value;
+  }) as typeof store;
+  try {
+    tellPromise(domain, waits[1], 90);
+  } finally {
+    Atomics.store = store;
+  }
+  assertEquals([...seen], ["Connection 9 90"]);
+  buryAll([domain]);
+});
+
 Deno.test("tellPromise() says nothing while the thread is blocked", () => {
   const [domain] = blockedGhosts(1) as [Domain];
   tellPromise(domain, whatOf("Queue", 8, "get"), 0);

@@ -938,3 +938,43 @@ Deno.test({
     assertEquals([value.value, [...array]], [3.1415927, [-1, -2, -3, -4, -5]]);
   },
 });
+
+for (const kind of KINDS) {
+  Deno.test(`SharedValue("${kind}"): what another agent writes in the middle of a call is not lost`, () => {
+    const of = (n: number): Any =>
+      kind === "bool" ? n % 2 === 1 : kind === "i64" || kind === "u64" ? BigInt(n) : n;
+    const calls: Record<string, (value: SharedValue<Any>) => unknown> = {
+      exchange: (value) => value.exchange(of(9)),
+      compareExchange: (value) => value.compareExchange(of(1), of(9)),
+      ...kind === "bool"
+        ? {}
+        : { add: (value) => value.add(of(3)), sub: (value) => value.sub(of(3)) },
+    };
+    // As it is after the call, if it held what the other agent wrote before.
+    const after: Record<string, number> = { exchange: 9, compareExchange: 4, add: 7, sub: 1 };
+    const { load } = Atomics;
+    for (const [name, call] of Object.entries(calls)) {
+      for (let moment = 1, isEarly = true; isEarly; moment++) {
+        const value: SharedValue<Any> = new SharedValue<Any>(kind, of(1));
+        isEarly = false;
+        let loads = 0;
+        // Between a load and what follows from it.
+        Atomics.load = ((words: Any, index: number) => {
+          const found = load(words, index);
+          if (++loads === moment) {
+            isEarly = true;
+            Atomics.load = load;
+            value.value = of(4);
+          }
+          return found;
+        }) as Any;
+        try {
+          assertEquals(call(value), of(isEarly ? 4 : 1), `${name} at load ${moment}`);
+        } finally {
+          Atomics.load = load;
+        }
+        if (isEarly) assertEquals(value.value, of(after[name]!), `${name} at load ${moment}`);
+      }
+    }
+  });
+}

@@ -129,6 +129,7 @@ const PLAN: Readonly<Record<string, readonly string[]>> = {
   "_sharing.ts": [
     "semaphore_test.ts",
     "rwlock_test.ts",
+    "diagnostics_test.ts",
     "_report_test.ts",
     "model/deadlock_test.ts",
   ],
