@@ -132,7 +132,9 @@ Deno.test("a new queue is empty, open, and limited by 65,536 bytes only", () => 
 });
 
 Deno.test("the constructor refuses limits that are not positive integers", () => {
-  for (const bad of [0, -1, 1.5, NaN, -Infinity, 2 ** 31]) {
+  assertThrows(() => new Queue({ maxItems: 2 ** 31 }), RangeError, "maxItems must be below 2^31");
+  assertEquals(new Queue({ maxItems: 2 ** 31 - 1 }).maxItems, 2 ** 31 - 1);
+  for (const bad of [0, -1, 1.5, NaN, -Infinity]) {
     assertThrows(() => new Queue({ maxItems: bad }), RangeError, "Cannot create Queue as maxItems");
     const error = assertThrows(() => new Queue({ capacity: bad }), RangeError);
     assertMatch(error.message, /^Cannot create Queue as capacity must be .*: current value is /);
