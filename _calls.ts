@@ -65,12 +65,12 @@ export class Calls {
   }
 
   remove(call: Call): void {
-    if (this.waiting.length <= 1) crowded.delete(this);
     const index = this.waiting.indexOf(call);
-    if (index < 0) return;
-    this.waiting.splice(index, 1);
+    if (index >= 0) this.waiting.splice(index, 1);
+    // Not while others wait, though this one is out of the list because it is through.
+    if (this.waiting.length === 0) crowded.delete(this);
     // Those behind it may be able to proceed now.
-    if (this.waiting.length > 0) unpark(this.domain, this.domain.id);
+    else if (index >= 0) unpark(this.domain, this.domain.id);
   }
 
   /** Makes the call, blocking the thread until it is through. */

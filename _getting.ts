@@ -438,7 +438,8 @@ export class IntoCall extends GetCall {
 
   #accept(value: unknown): boolean {
     const type: string = typeof value;
-    if (type !== this.#wanted) return false;
+    // The user may have detached or cut the target meanwhile.
+    if (type !== this.#wanted || this.count >= this.#target.length) return false;
     this.#target[this.count++] = value as number;
     return true;
   }

@@ -4,7 +4,7 @@
 // in line. User code runs while values are encoded, so never under a latch.
 
 import { Call, Calls, isAlone } from "./_calls.ts";
-import { freeServed, GRANTED } from "./_line.ts";
+import { ENDED, freeServed, GRANTED, needOf as needOfPlace } from "./_line.ts";
 import {
   elementSize,
   isPlainArray,
@@ -28,7 +28,6 @@ import {
   drawTicket,
   enterPut,
   exitPut,
-  isClosed,
   isClosedNow,
   isSpare,
   leave,
@@ -36,7 +35,6 @@ import {
   lineUp,
   openOffer,
   placeState,
-  refreshPuts,
   servePuts,
   spareItems,
   spareWords,
@@ -269,18 +267,15 @@ export class PutCall extends Call {
     if (this.#place >= 0) {
       const store = this.#store;
       enterPut(store);
-      const left = leave(store.puts, this.#place);
+      // Under the latch of the put side, so that it is this offer and no later one. Too late: it counts as put.
+      const left = placeState(store.puts, this.#place) > 0 &&
+        (!this.#isOffered || withdrawOffer(store)) && leave(store.puts, this.#place);
       // Those behind it may need less.
       if (left) servePuts(store);
       exitPut(store);
       if (!left) return false;
       this.#place = -1;
-    }
-    if (this.#isOffered) {
-      // Too late: it counts as put.
-      if (!withdrawOffer(this.#store)) return false;
       this.#isOffered = false;
-      refreshPuts(this.#store);
     }
     return true;
   }
@@ -296,12 +291,18 @@ export class PutCall extends Call {
   /** Whether there is room for the next record; if so, it has to be used. Under the latch. */
   #mayPut(): boolean {
     const store = this.#store;
-    if (this.#place < 0) return canPut(store, this.#source.need);
-    if (placeState(store.puts, this.#place) > 0) servePuts(store);
-    if (placeState(store.puts, this.#place) > 0) return false;
-    useReserved(store, this.#place);
-    this.#place = -1;
-    return true;
+    const { need } = this.#source;
+    while (this.#place >= 0) {
+      if (placeState(store.puts, this.#place) > 0) servePuts(store);
+      if (placeState(store.puts, this.#place) > 0) return false;
+      const reserved = needOfPlace(store.puts, this.#place);
+      useReserved(store, this.#place);
+      this.#place = -1;
+      if (need === reserved || (need < reserved && reserved !== TURN)) return true;
+      // It lined up before it knew what it needs: once more, with the same ticket.
+      if (!this.lineUp()) return false;
+    }
+    return canPut(store, need);
   }
 
   /** Offers the next item to whoever takes it first. Under the latch. */
@@ -319,15 +320,14 @@ export class PutCall extends Call {
   /** What became of the offer: somebody has it, or the queue was closed before. */
   #outcome(): typeof OPEN | typeof ACCEPTED | typeof REFUSED {
     const store = this.#store;
-    // Withdrawn from the line, but not from the getter who has it.
-    if (this.#place < 0) return ACCEPTED;
     enterPut(store);
     if (placeState(store.puts, this.#place) > 0) servePuts(store);
-    const isServed = placeState(store.puts, this.#place) <= 0;
-    if (isServed) this.#leaveLine();
+    const state = placeState(store.puts, this.#place);
+    // Under the latch of the put side, so that it is this offer and no later one.
+    const isRefused = state === ENDED && withdrawOffer(store);
+    if (state <= 0) this.#leaveLine();
     exitPut(store);
-    if (!isServed) return OPEN;
-    return isClosed(store) && withdrawOffer(store) ? REFUSED : ACCEPTED;
+    return state > 0 ? OPEN : isRefused ? REFUSED : ACCEPTED;
   }
 
   /** Gives up its place under no latch, and serves those behind it. */

@@ -208,8 +208,12 @@ class IterableCall extends ManyCall {
   }
 
   override fail(reason: unknown): void {
-    this.#stop();
     super.fail(reason);
+    try {
+      this.#stop();
+    } catch {
+      // The first error counts, as in a loop.
+    }
   }
 
   override withdraw(): boolean {

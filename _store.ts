@@ -136,6 +136,9 @@ export interface Store {
   seen: number;
   /** No item that was put by then lies beyond this position. */
   limit: number;
+  /** GETS and PUTS as this agent left them: if others went on, what was seen may be too old to compare. */
+  ownGets: number;
+  ownPuts: number;
 }
 
 /** This agent's view of the memory. */
@@ -146,7 +149,18 @@ export function storeAt(domain: Domain, words: Int32Array): Store {
   const head = Atomics.load(words, HEAD);
   // As if nothing had been put: the first look then finds out.
   const seen = Atomics.load(words, GETS);
-  return { domain, words, ring, puts, gets, head, seen, limit: 0 };
+  return {
+    domain,
+    words,
+    ring,
+    puts,
+    gets,
+    head,
+    seen,
+    limit: 0,
+    ownGets: seen,
+    ownPuts: Atomics.load(words, PUTS),
+  };
 }
 
 /** Writes what never changes. Nobody else has the memory yet. */
@@ -334,7 +348,9 @@ export function commitPut(store: Store, length: number, count: number): void {
   const puts = words[PUTS]!;
   Atomics.store(words, TAIL + (~puts & 1), (tailOf(store) + length) | 0);
   // Commits: a getter that sees the new count may read the records.
-  Atomics.store(words, PUTS, (puts + 2 * count) ^ 1);
+  const next = ((puts + 2 * count) ^ 1) | 0;
+  if (store.ownPuts === puts) store.ownPuts = next;
+  Atomics.store(words, PUTS, next);
 }
 
 /** Serves the getters who wait for what was put. After the latch of the put side was given back. */
@@ -376,6 +392,8 @@ export function servePuts(store: Store): void {
   const { words, puts } = store;
   if (deaths(store.domain) !== words[PUT_SEEN]!) return mendPuts(store);
   if (words[OFFERING]! !== 0) closeOffer(words);
+  // Whoever closed it may have died before it said so.
+  if (isClosedNow(store)) return serveAll(puts, ENDED);
   for (let place = oldest(puts); place >= 0; place = oldest(puts)) {
     const need = needOf(puts, place);
     if (need === ACCEPTANCE) {
@@ -410,7 +428,8 @@ function fits(store: Store, need: number): boolean {
   // Never more than the ring, whatever lies there.
   const room = Math.min(ring.mask + 1 - words[RESERVED]!, ring.mask + 1) - need;
   let used = (tailOf(store) - store.head) | 0;
-  if (used > room || used < 0) {
+  if (used > room || used < 0 || store.ownPuts !== words[PUTS]!) {
+    store.ownPuts = words[PUTS]!;
     store.head = Atomics.load(words, HEAD);
     used = (tailOf(store) - store.head) | 0;
     if (used > room || used < 0) return false;
@@ -475,7 +494,8 @@ export function gettable(store: Store): number {
   if (waitingNow(store.gets) > 0) serveGets(store);
   // Others may have got beyond what this agent saw: then it is no more than a negative number.
   const seen = ((store.seen >> 1) - (words[GETS]! >> 1)) << 1 >> 1;
-  if (seen > 0) return seen;
+  if (seen > 0 && store.ownGets === words[GETS]!) return seen;
+  store.ownGets = words[GETS]!;
   const puts = Atomics.load(words, PUTS);
   const count = difference(puts, words[GETS]!);
   if (count > mostItems(store)) throw damaged("read");
@@ -646,7 +666,9 @@ function assign(store: Store, header: number, count: number): void {
   words[NEXT + slot] = isUsedUp ? (next + wordsOf(ring, header)) | 0 : next;
   words[INDEX + slot] = isUsedUp ? 0 : index;
   // Commits: from here on the items are taken.
-  Atomics.store(words, GETS, (gets + 2 * count) ^ 1);
+  const committed = ((gets + 2 * count) ^ 1) | 0;
+  if (store.ownGets === gets) store.ownGets = committed;
+  Atomics.store(words, GETS, committed);
 }
 
 /** The first position that somebody may still read. */

@@ -239,7 +239,16 @@ class Pending {
   }
 
   #giveUp(settle: () => void): void {
-    if (this.#waiter.withdraw()) {
+    let isOut: boolean;
+    try {
+      isOut = this.#waiter.withdraw();
+    } catch (error) {
+      // Its input failed as it was stopped.
+      this.#end();
+      this.#reject(error);
+      return;
+    }
+    if (isOut) {
       this.#end();
       settle();
     } else {

@@ -219,3 +219,13 @@ Deno.test("a glance shows who holds something, and who died with all of it", () 
   // It did, once.
   assertEquals(glance(), []);
 });
+
+Deno.test("as many permits as an agent's id are not taken for another holder", () => {
+  const { id } = home();
+  const permits = permitsAt(home(), newPermits(id), 0);
+  // Of the first slot, the first word behind the holders.
+  assertEquals([slotOf(id), tryTake(permits, id, true), putIn(permits, 1)], [0, TAKEN, 0]);
+  const held: [number, number][] = [];
+  glanceAtHolders(permits, (holder, count) => held.push([holder, count]));
+  assertEquals(held, [[id, id]]);
+});

@@ -970,3 +970,125 @@ Deno.test("an input is stopped under no latch, also when the queue was closed", 
   assertThrows(() => call.poll(), ClosedError);
   assertEquals(latch, 0);
 });
+
+Deno.test("an offer that was accepted stays so, whatever another one offers as the queue is closed", () => {
+  const world = new World();
+  const [first, second, getter] = world.actors(3) as [Actor, Actor, Actor];
+  const one = world.act(() => startPut(first, large(100)));
+  const two = world.act(() => startPut(second, large(101)));
+  assertEquals(world.act(() => getter.getting.tryGet()), large(100));
+  // The first one is slow to look; the second one offers.
+  assertEquals(world.act(() => two.poll()), false);
+  world.act(() => closeStore(getter.store));
+  assertEquals(world.act(() => one.poll()), true);
+  world.act(() => assertThrows(() => two.poll(), ClosedError));
+});
+
+Deno.test("one that gives up its offer takes back its own, and no other's", () => {
+  const world = new World();
+  const [first, second, getter] = world.actors(3) as [Actor, Actor, Actor];
+  const one = startPut(first, large(100));
+  const two = startPut(second, large(101));
+  let got: unknown;
+  // In the moment in which the latch of the put side is free for the first time.
+  const { exchange } = Atomics;
+  let isDone = false;
+  const atomics = Atomics as unknown as Record<string, unknown>;
+  atomics.exchange = (words: Int32Array, index: number, value: number) => {
+    const old = exchange(words, index, value);
+    if (!isDone && words === world.words && index === PUT_LATCH) {
+      isDone = true;
+      got = getter.getting.tryGet();
+      two.poll();
+    }
+    return old;
+  };
+  let isWithdrawn: boolean;
+  try {
+    isWithdrawn = one.withdraw();
+  } finally {
+    atomics.exchange = exchange;
+  }
+  // Either nobody got it, or it counts as put.
+  const items = [...got === EMPTY ? [] : [got], ...world.drain(getter)];
+  two.poll();
+  items.push(...world.drain(getter));
+  assertEquals(items, isWithdrawn ? [large(101)] : [large(100), large(101)]);
+  assertEquals([isWithdrawn || one.poll(), two.poll()], [true, true]);
+});
+
+Deno.test("an offer is told that the queue was closed, wherever the one who closes it dies", () => {
+  let isThrough = false;
+  for (let moment = 1; !isThrough; moment++) {
+    const world = new World();
+    const [putter, closer] = world.actors(2) as [Actor, Actor];
+    const put = startPut(putter, large());
+    isThrough = !diesAt(moment, (spy) => closeStore(storeAt(closer.domain, spy(world.words))));
+    world.bury(closer);
+    if (world.words[CLOSED] === 0) assertEquals(world.act(() => put.poll()), false);
+    else world.act(() => assertThrows(() => put.poll(), ClosedError, "closed", `at ${moment}`));
+  }
+});
+
+Deno.test("a call that lined up before it knew its first item puts it only where there is room", () => {
+  // Also one that is larger than the storage.
+  for (const item of ["x".repeat(40), large(100)]) {
+    const world = new World();
+    const [first, getter] = world.actors(2) as [Actor, Actor];
+    const { putting } = first;
+    for (let n = 1; n <= SIZE / 2; n++) getter.putting.tryPut(n);
+    const one = world.act(() => startPut(first, 101));
+    const many = world.act(() => start(putting.calls, putting.putManyCall([item])));
+    const got: unknown[] = [];
+    for (let i = 0; i < 20; i++) {
+      const next = world.act(() => getter.getting.tryGet());
+      if (next !== EMPTY) got.push(next);
+      world.act(() => [one.poll(), many.poll()]);
+    }
+    assertEquals(got, [1, 2, 3, 4, 5, 6, 7, 8, 101, item]);
+    assertEquals([many.poll(), isFull(first.store, SIZE)], [true, false]);
+  }
+});
+
+Deno.test("a typed array that grows while it waits for room is put only where there is room", () => {
+  const world = new World();
+  const [first, getter] = world.actors(2) as [Actor, Actor];
+  const { putting } = first;
+  for (let item = 1; item < SIZE / 2; item++) getter.putting.tryPut(item);
+  const buffer = new ArrayBuffer(8, { maxByteLength: 400 });
+  const values = new Int32Array(buffer);
+  values.set([101, 102]);
+  const many = world.act(() => start(putting.calls, putting.putManyCall(values)));
+  buffer.resize(400);
+  const got: unknown[] = [];
+  for (let i = 0; i < 20; i++) {
+    const item = world.act(() => getter.getting.tryGet());
+    if (item !== EMPTY) got.push(item);
+    world.act(() => many.poll());
+  }
+  assertEquals(got.slice(0, 9), [1, 2, 3, 4, 5, 6, 7, 101, 102]);
+});
+
+Deno.test("whoever has not looked for long sees what is there, however much others put and got", () => {
+  const world = new World();
+  const [rare, other] = world.actors(2) as [Actor, Actor];
+  assertEquals(rare.getting.tryGet(), EMPTY);
+  // As if others had put and got so many.
+  for (const word of [64, 128]) world.words[word] = ((2 ** 30 + 2) << 1) | (world.words[word]! & 1);
+  assertEquals(world.act(() => rare.getting.isNews()), false);
+  assertEquals(world.act(() => rare.getting.tryGet()), EMPTY);
+  other.putting.tryPut(1);
+  assertEquals(world.act(() => rare.getting.tryGet()), 1);
+});
+
+Deno.test("whoever has not put for long writes over nothing, however much others put and got", () => {
+  const world = new World();
+  const [rare, other] = world.actors(2) as [Actor, Actor];
+  assertEquals(world.act(() => rare.putting.tryPut(0)), true);
+  assertEquals(world.drain(other), [0]);
+  for (let item = 1; item <= SIZE / 2; item++) other.putting.tryPut(item);
+  // As if it were what it saw 2^32 words ago: a position that is behind the tail, and ahead of the head.
+  rare.store.head = world.words[HEAD]! + SIZE - 2;
+  assertEquals(world.act(() => rare.putting.tryPut(99)), false);
+  assertEquals(world.drain(other), [1, 2, 3, 4, 5, 6, 7, 8]);
+});

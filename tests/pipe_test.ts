@@ -10,7 +10,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import fc from "fast-check";
-import { bury, home } from "../_agent.ts";
+import { bury, home, requestStop } from "../_agent.ts";
 import { encode } from "../_codec.ts";
 import { GIVE } from "../_handle.ts";
 import { ClosedError, DeadlockError } from "../errors.ts";
@@ -2159,4 +2159,42 @@ Deno.test("bytes of more than the memory that is kept for pieces go into memory 
   assertEquals(await received, bytes.length);
   assert(target.subarray(0, -1).every((byte) => byte === 3));
   assertEquals(target.at(-1), 0);
+});
+
+Deno.test("a message as long as a record can be is sent at once if there is room", () => {
+  const [left, right] = pipe({ capacity: 2 ** 27 });
+  assertEquals(left.trySend(new Uint8Array(2 ** 26)), true);
+  right.close();
+});
+
+Deno.test("a poll of no time does not wait, whoever asks the agent to end or aborts it", async () => {
+  const [end] = pipe();
+  const aborting = new AbortController();
+  const polled = end.poll({ timeout: 0, signal: aborting.signal });
+  aborting.abort();
+  assertEquals(await polled, false);
+  const { id, words, park } = home();
+  requestStop(home(), id);
+  try {
+    assertEquals(end.pollSync({ timeout: 0 }), false);
+    assertEquals(await end.poll({ timeout: 0 }), false);
+  } finally {
+    // The word after PARKED.
+    Atomics.store(words, park + 2, 0);
+  }
+});
+
+Deno.test("an item that cannot be sent is told, though the input fails as it is stopped", () => {
+  const [left, right] = pipe();
+  let i = 0;
+  const values = {
+    [Symbol.iterator]: () => ({
+      next: () => ({ done: false, value: i++ === 0 ? 1 : () => {} }),
+      return: () => {
+        throw new RangeError("clean-up");
+      },
+    }),
+  };
+  assertThrows(() => left.sendManySync(values as unknown as Iterable<unknown>), DOMException);
+  assertEquals(right.receiveSync(), 1);
 });

@@ -11,6 +11,7 @@ import {
 } from "@std/assert";
 import fc from "fast-check";
 import { bury, home, requestStop } from "../_agent.ts";
+import { Call, Calls, whileServing } from "../_calls.ts";
 import { encode } from "../_codec.ts";
 import { MAX_PAYLOAD } from "../_record.ts";
 import { STORE_WORDS } from "../_store.ts";
@@ -2075,4 +2076,135 @@ Deno.test("an item is put as it was, though what runs while the call blocks chan
   assertEquals(queue.tryGet(), { state: "ok", value: new Uint8Array(40).fill(1) });
   there.close();
   await sending;
+});
+
+Deno.test("a promise that waits is served while its agent blocks, though one before it is through", async () => {
+  let isFirst = false;
+  let isSecond = false;
+  class Waiting extends Call {
+    constructor(calls: Calls, readonly may: () => boolean) {
+      super(calls);
+    }
+    protected step(): boolean {
+      return this.may();
+    }
+    protected override get isAnnounced(): boolean {
+      return true;
+    }
+  }
+  const calls = new Calls(home(), () => {});
+  const one = calls.run(new Waiting(calls, () => isFirst), Infinity, undefined, "wait");
+  const second = new Waiting(calls, () => isSecond);
+  const two = calls.run(second, Infinity, undefined, "wait");
+  isFirst = true;
+  calls.advance(undefined);
+  await one;
+  isSecond = true;
+  whileServing({ poll: () => false, withdraw: () => true }).poll();
+  const { hasEnded } = second;
+  calls.advance(undefined);
+  await two;
+  assertEquals(hasEnded, true);
+});
+
+Deno.test("a put that blocks behind a promise puts its own item", async () => {
+  const queue = new Queue<unknown>({ maxItems: 1 });
+  queue.putSync(0);
+  const one = queue.put(1);
+  const two = queue.putMany((function* () {
+    yield "a";
+    yield "b";
+  })());
+  assertEquals(queue.getSync(), 0);
+  await one;
+  const source = `
+    import { Queue } from "${new URL("../queue.ts", import.meta.url)}";
+    onmessage = ({ data }) => {
+      const queue = Queue.from(data);
+      postMessage("ready");
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
+      postMessage(Array.from({ length: 4 }, () => queue.getSync({ timeout: 5_000 })));
+    };
+  `;
+  const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  const worker = new Worker(url, { type: "module" });
+  worker.postMessage(queue);
+  await new Promise((resolve) => worker.onmessage = resolve);
+  const got = new Promise((resolve) => worker.onmessage = ({ data }) => resolve(data));
+  queue.putSync("mine");
+  assertEquals(await got, [1, "a", "b", "mine"]);
+  assertEquals(await two, 2);
+  worker.terminate();
+  URL.revokeObjectURL(url);
+});
+
+Deno.test("many items that wait behind one put damage nothing", async () => {
+  const queue = new Queue<unknown>({ capacity: 64 });
+  let count = 0;
+  while (queue.tryPut(count)) count++;
+  const one = queue.put(101);
+  const many = queue.putMany(["x".repeat(40)]);
+  const got: unknown[] = [];
+  for (let i = 0; i < count + 2; i++) got.push(await queue.get());
+  await Promise.all([one, many]);
+  assertEquals(got, [...Array(count).keys(), 101, "x".repeat(40)]);
+});
+
+Deno.test("an item is not lost if the target is detached while the call waits", async () => {
+  const queue = new Queue<number>();
+  const target = new Int32Array(2);
+  const got = queue.getManyInto(target);
+  target.buffer.transfer();
+  queue.putSync(7);
+  const outcome = await got.catch(() => "refused");
+  assertEquals([outcome, queue.size], ["refused", 1]);
+});
+
+Deno.test("a call settles though its input fails as it is stopped", async () => {
+  function* values(): Generator<number> {
+    try {
+      for (;;) yield 1;
+    } finally {
+      // deno-lint-ignore no-unsafe-finally
+      throw new RangeError("clean-up");
+    }
+  }
+  const errors: unknown[] = [];
+  const onError = (event: ErrorEvent) => {
+    event.preventDefault();
+    errors.push(event.error);
+  };
+  globalThis.addEventListener("error", onError);
+  const queue = new Queue<number>({ maxItems: 1 });
+  queue.putSync(0);
+  let isSettled = false;
+  queue.putMany(values(), { timeout: 5 }).catch(() => {}).finally(() => isSettled = true);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  globalThis.removeEventListener("error", onError);
+  // So that nothing is left to wait for.
+  queue.close();
+  assertEquals([errors, isSettled], [[], true]);
+});
+
+Deno.test("an input that blocks as it is stopped does not line up a call that was closed in part", async () => {
+  const queue = new Queue<number>({ maxItems: 1 });
+  const other = new Queue();
+  function* values(): Generator<number> {
+    try {
+      for (;;) yield 1;
+    } finally {
+      // Whoever blocks serves its promises.
+      assertThrows(() => other.getSync({ timeout: 1 }), DOMException);
+    }
+  }
+  const put = queue.putMany(values());
+  queue.close();
+  assertEquals([await put, queue.getSync()], [1, 1]);
+  assertEquals(queue.full, false);
+});
+
+Deno.test("an item as long as a record can be is not larger than the storage", () => {
+  const queue = new Queue({ capacity: 2 ** 27 });
+  const bytes = new Uint8Array(2 ** 26);
+  assertEquals([queue.tryPut(bytes), queue.tryPut(bytes)], [true, false]);
 });

@@ -88,3 +88,9 @@ Deno.test("two deaths", () => {
   sharp([[put(1)], [put(2)], [put(3)]], { deaths: true, maxItems: 1 }, TWO);
   sharp([[{ run: [1, 2] }], [get], [get]], { deaths: true }, TWO);
 });
+
+Deno.test("two offers", () => {
+  sharp([[{ large: 1 }], [{ large: 2 }], [get, close]]);
+  sharp([[{ large: 1, timeout: 5 }], [{ large: 2 }], [get, get]], {}, LATE);
+  sharp([[{ large: 1 }], [close]], { deaths: 1 }, ONE);
+});
