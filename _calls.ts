@@ -67,9 +67,9 @@ export class Calls {
   remove(call: Call): void {
     const index = this.waiting.indexOf(call);
     if (index >= 0) this.waiting.splice(index, 1);
-    // Not while others wait, though this one is out of the list because it is through.
+    // It may have left the line when it went through: those behind it wait still.
     if (this.waiting.length === 0) crowded.delete(this);
-    // Those behind it may be able to proceed now.
+    // They may be able to proceed now.
     else if (index >= 0) unpark(this.domain, this.domain.id);
   }
 
@@ -111,7 +111,7 @@ export class Calls {
         : !call.withdraw() && call.isOver();
       if (!served && !call.isPartial) throw timeoutError(action, timeout);
     } catch (error) {
-      if (mustThrow(call, error)) throw error;
+      if (mustThrow(call, error, signal)) throw error;
     } finally {
       this.remove(call);
     }
@@ -129,7 +129,9 @@ export class Calls {
         // Whatever one of them did for the other woke this agent.
         if (epoch === Atomics.load(this.domain.words, this.domain.park)) break;
       }
-      return call.isOver() || !call.withdraw();
+      if (call.isOver() || !call.withdraw()) return true;
+      if (call.isPartial) call.conclude();
+      return call.isPartial;
     } finally {
       this.remove(call);
     }
@@ -171,8 +173,10 @@ function selfWait(action: string): DeadlockError {
 }
 
 /** Whether the error counts although part of the call may have gone through. */
-function mustThrow(call: Call, error: unknown): boolean {
-  return call.hasFailed || !call.isPartial || error instanceof TerminatedError;
+function mustThrow(call: Call, error: unknown, signal?: AbortSignal): boolean {
+  // The reason of an abort can be any error.
+  const isAbort = signal?.aborted === true && error === signal.reason;
+  return call.hasFailed || !call.isPartial || (error instanceof TerminatedError && !isAbort);
 }
 
 /** One call. */
@@ -235,11 +239,17 @@ export abstract class Call implements Waiter {
   proceed(): boolean {
     if (this.#over) return true;
     try {
-      this.#over = this.step();
+      // Not back to false: user code on the way may have ended it.
+      if (this.step()) this.#over = true;
     } catch (error) {
       this.fail(error);
     }
     return this.#over;
+  }
+
+  /** Ends it with what went through so far. */
+  conclude(): void {
+    this.#over = true;
   }
 
   fail(reason: unknown): void {

@@ -182,6 +182,16 @@ export function roomIndex(writer: Side): number {
   return writer.base + HEAD;
 }
 
+/** Whether the owner of the writing side has closed it. */
+export function isWriterClosed(words: Int32Array, base: number): boolean {
+  return (Atomics.load(words, base + WRITER) & GONE) !== 0;
+}
+
+/** Whether the owner of the reading side has closed it. */
+export function isReaderClosed(words: Int32Array, base: number): boolean {
+  return (Atomics.load(words, base + READER) & GONE) !== 0;
+}
+
 // -- Both --------------------------------------------------------------------------------------
 
 /** The other side has bits set: wakes it if it wants to be. */
@@ -206,6 +216,11 @@ function isPeerAlive(side: Side): boolean {
   // Nobody yet: its future owner may be among the next dead.
   if (owner !== 0) side.deaths = count;
   return true;
+}
+
+/** Says that the owner of the reading side keeps to itself again what was written down for it. */
+export function takeIndex(reader: Side): void {
+  reader.words[reader.base + INDEX] = 0;
 }
 
 /** Writes down what the owner of the reading side knows, for the agent that it gives it to. */

@@ -117,7 +117,7 @@ export class Exclusive {
         throw timeoutError(`acquire ${this.kind}`, timeout);
       }
     } finally {
-      this.#forget(wait);
+      this.forget(wait);
     }
     return this.#hold(wait.outcome, recovering, true);
   }
@@ -137,7 +137,7 @@ export class Exclusive {
         throw timeoutError(`acquire ${this.kind}`, timeout);
       }
     } finally {
-      this.#forget(wait);
+      this.forget(wait);
     }
     return this.#hold(wait.outcome, recovering, false);
   }
@@ -268,8 +268,9 @@ export class Exclusive {
     return false;
   }
 
-  #forget(wait: Wait): void {
-    this.#waits.delete(wait);
+  /** Forgets a call that waits no more. May be said again. */
+  forget(wait: Wait): void {
+    if (!this.#waits.delete(wait)) return;
     // A place is free again: calls of this agent that found none look once more.
     if (this.#waits.size > 0) unpark(this.domain, this.domain.id);
   }
@@ -304,14 +305,17 @@ class Wait implements Waiter, Linked, LockWait {
       try {
         this.#owner.assertNoDeadlock();
       } catch (error) {
-        if (withdrawTake(mutex, this)) throw error;
+        if (this.withdraw()) throw error;
       }
     }
     return false;
   }
 
   withdraw(): boolean {
-    return this.outcome === BUSY && withdrawTake(this.#owner.mutex, this);
+    if (this.outcome !== BUSY || !withdrawTake(this.#owner.mutex, this)) return false;
+    // At once: other calls of this agent must not stand behind it, nor look at what was its place.
+    this.#owner.forget(this);
+    return true;
   }
 
   keeper(): number {

@@ -105,7 +105,7 @@ export async function* flowThrough<T, R, J>(
           continue;
         }
         isReading = true;
-        next.then(take, failInput).then(() => {
+        next.then(take).catch(failInput).then(() => {
           isReading = false;
           wake.resolve();
         });

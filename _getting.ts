@@ -374,6 +374,10 @@ export class IntoCall extends GetCall {
 
   protected take(place: number): boolean {
     const { store } = this;
+    // Its memory was detached while the call waited.
+    if (this.#target.length === 0) {
+      throw new TypeError("Cannot get into the target: it has no room any more");
+    }
     const isOpen = hasOffer(store);
     const assigned = place >= 0 ? place : gettable(store) >= 0 ? orphanOf(store) : -1;
     if (assigned >= 0) {

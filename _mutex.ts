@@ -141,12 +141,14 @@ export function isTaken(mutex: Mutex): boolean {
   return Atomics.load(mutex.words, mutex.base + LOCK) >> 2 !== 0;
 }
 
-/** Whether the last holder died and nobody has recovered the lock, nor is about to. Anyone may ask. */
+/**
+ * Whether the last holder died and nobody has recovered the lock: also while somebody has it who will not.
+ * Anyone may ask.
+ */
 export function isAbandoned(mutex: Mutex): boolean {
   const { words, base, domain } = mutex;
   if (deaths(domain) !== Atomics.load(words, base + SEEN)) putInOrder(mutex);
-  const word = Atomics.load(words, base + LOCK);
-  return word >> 2 === 0 && (word & POISON) !== 0;
+  return (Atomics.load(words, base + LOCK) & POISON) !== 0;
 }
 
 /** How many wait for the lock. Anyone may ask. */

@@ -100,7 +100,8 @@ export class Putting {
 
   /** A call that puts what the last try could not. Copies it, unless nobody can touch it meanwhile. */
   putCall(value: unknown, blocks: boolean): PutCall {
-    const own = blocks && isAlone() ? packet : keep(packet);
+    const isSafe = blocks && isAlone() && packet.bytes.buffer instanceof ArrayBuffer;
+    const own = isSafe ? packet : keep(packet);
     return new PutCall(this, new SingleSource(value, own, this.store));
   }
 
@@ -172,6 +173,9 @@ export class PutCall extends Call {
   /** Whether the next item lies in the overflow memory, for somebody to take. */
   #isOffered = false;
   #offered: unknown;
+  /** Whether the input is asked for more, which may do anything. */
+  #isPreparing = false;
+  #isWithdrawn = false;
 
   constructor(putting: Putting, source: Source) {
     super(putting.calls);
@@ -215,7 +219,16 @@ export class PutCall extends Call {
         if (outcome === REFUSED) return this.#refuse(this.#offered);
         this.count++;
       }
-      if (!source.prepare()) {
+      let isThere: boolean;
+      this.#isPreparing = true;
+      try {
+        isThere = source.prepare();
+      } finally {
+        this.#isPreparing = false;
+      }
+      // By its own input.
+      if (this.#isWithdrawn) return true;
+      if (!isThere) {
         // It may have waited for room: the user can detach the memory of a typed array meanwhile.
         if (this.#place >= 0) this.#giveUpPlace();
         return this.#end();
@@ -250,12 +263,16 @@ export class PutCall extends Call {
   }
 
   override withdraw(): boolean {
-    if (!this.#withdrawNow()) {
+    if (this.#isPreparing) {
+      // By its own input: whatever it was served, it does not use it.
+      if (this.#place >= 0) this.#giveUpPlace();
+    } else if (!this.#withdrawNow()) {
       // It was served: it goes on with that, and withdraws from what it needs next.
       this.#putting.calls.advance(this);
       if (this.hasEnded || !this.#withdrawNow()) return false;
     }
     if (!super.withdraw()) return false;
+    this.#isWithdrawn = true;
     // In this order: an input that puts something as it is stopped must not line this call up again.
     this.#end();
     this.#source.stop();
@@ -406,6 +423,8 @@ class IterableSource implements Source {
   /** An item that is larger than the stage, or than the whole storage. */
   #large: Packet | undefined;
   #isAtEnd = false;
+  /** Whether the input runs: it cannot be told to end before it has answered. */
+  #isRunning = false;
   #error: { reason: unknown } | undefined;
 
   constructor(values: Iterable<unknown>, store: Store) {
@@ -429,18 +448,28 @@ class IterableSource implements Source {
     this.#staged = 0;
     while (!this.#isAtEnd && this.#lengths.length < this.#batch) {
       try {
+        this.#isRunning = true;
         const next = this.#iterator.next();
+        this.#isRunning = false;
         if (next.done) {
           this.#isAtEnd = true;
           break;
         }
+        if (this.#isAtEnd) {
+          this.#tellEnd();
+          break;
+        }
         this.#values.push(next.value);
         pack(packet, next.value);
+        if (this.#isAtEnd) break;
       } catch (error) {
+        const isItsOwn = this.#isRunning;
+        this.#isRunning = false;
         // Those before it go through first.
         this.#isAtEnd = true;
         this.#error = { reason: error };
-        this.#iterator.return?.();
+        // One that throws is not told.
+        if (!isItsOwn) this.#tellEnd();
         break;
       }
       const words = packetWords(packet);
@@ -494,7 +523,15 @@ class IterableSource implements Source {
   stop(): void {
     if (this.#isAtEnd) return;
     this.#isAtEnd = true;
-    this.#iterator.return?.();
+    if (!this.#isRunning) this.#tellEnd();
+  }
+
+  #tellEnd(): void {
+    try {
+      this.#iterator.return?.();
+    } catch {
+      // What ended the call counts, not what the input says to that.
+    }
   }
 }
 

@@ -2,6 +2,7 @@
 
 // The receiving half of a pipe's end: records become messages, pieces are gathered.
 
+import { unpark } from "./_agent.ts";
 import { decode } from "./_codec.ts";
 import { Call, Calls, whileServing } from "./_calls.ts";
 import {
@@ -43,20 +44,27 @@ import { ClosedError } from "./errors.ts";
 /** Nothing is there yet. */
 export const EMPTY: unique symbol = Symbol("empty");
 
+/** What must not be collected, as it alone knows how far a record or a message was received. */
+const unfinished = new Set<object>();
+
 export class Receiver {
   readonly side: Side;
+  /** The public object, which lives as long as something is half received: the one for this end. */
+  readonly #face: object;
   readonly calls: Calls;
   /** What came of a message that is larger than the ring. */
   readonly #pieces = new Pieces();
   readonly #spinner = new Spinner();
   #isClosed = false;
 
-  constructor(side: Side) {
+  constructor(side: Side, face: object) {
     const { ring, own, index } = side;
     // Written by the last owner of this end.
     if (index !== 0 && !isSound(ring, readWord(ring, own), index)) throw damaged("read");
     this.side = side;
+    this.#face = face;
     this.calls = new Calls(side.domain, () => wantRecord(side));
+    this.#hold();
   }
 
   /** The next message if no call waits and one is there, else `EMPTY`. */
@@ -146,7 +154,9 @@ export class Receiver {
   }
 
   #isNews(): boolean {
-    if (this.#isClosed) throw new ClosedError("Cannot poll: this end of the pipe was closed");
+    if (this.#isClosed) {
+      throw new ClosedError("Cannot poll: this end of the pipe was closed, or given away");
+    }
     return this.isReady() || isWriterGone(this.side);
   }
 
@@ -158,15 +168,22 @@ export class Receiver {
   }
 
   close(): void {
-    this.#isClosed = true;
+    this.end();
     closeReader(this.side);
+  }
+
+  /** Looks at it no more, also those who poll: it is closed, or another agent's. */
+  end(): void {
+    this.#isClosed = true;
+    unfinished.delete(this.#face);
+    unpark(this.side.domain, this.side.domain.id);
   }
 
   /** The next message, or `EMPTY`. A damaged one is dropped, if the caller can say so. */
   take(mayDrop = true): unknown {
     const type = this.#front();
     if (type < 0) return EMPTY;
-    if (this.#pieces.type !== 0) return this.#pieces.take();
+    if (this.#pieces.type !== 0) return this.#takePieces();
     const { side } = this;
     const header = readWord(side.ring, side.own);
     if (type >= RUN) {
@@ -191,7 +208,7 @@ export class Receiver {
     const type = this.#front();
     if (type < 0) return EMPTY;
     this.#checkBytes(type);
-    if (this.#pieces.type !== 0) return this.#pieces.take() as Uint8Array;
+    if (this.#pieces.type !== 0) return this.#takePieces() as Uint8Array;
     const { side } = this;
     const header = readWord(side.ring, side.own);
     const bytes = readPayload(side.ring, side.own, lengthIn(side.ring, header));
@@ -215,7 +232,7 @@ export class Receiver {
     }
     if (whole) {
       target.set(this.#pieces.bytes.subarray(0, length));
-      this.#pieces.clear();
+      this.#dropPieces();
     } else {
       readInto(side.ring, side.own, target, 0, length);
       release(side, wordsOf(side.ring, header));
@@ -241,6 +258,10 @@ export class Receiver {
 
   /** Fills the target from its start with numbers that are there; returns how many. */
   takeInto(target: RunArray): number {
+    // Its memory was detached while the call waited.
+    if (target.length === 0) {
+      throw new TypeError("Cannot receive into the target: it has no room any more");
+    }
     let at = 0;
     try {
       while (at < target.length) {
@@ -297,20 +318,44 @@ export class Receiver {
       if (wordsOf(side.ring, header) > wordsThere(side)) throw damaged("read");
       if (type < FIRST || type >= RUN) {
         // The writer gave up the message that these pieces were of.
-        if (pieces.length > 0) pieces.clear();
+        if (pieces.length > 0) this.#dropPieces();
         return type;
       }
       const length = lengthIn(side.ring, header);
       pieces.add(type, length, (target, at) => readInto(side.ring, side.own, target, at, length));
+      // First, as what was released is nowhere else.
+      this.#hold();
       release(side, wordsOf(side.ring, header));
     }
   }
 
+  #takePieces(): unknown {
+    try {
+      return this.#pieces.take();
+    } finally {
+      this.#hold();
+    }
+  }
+
+  #dropPieces(): void {
+    this.#pieces.clear();
+    this.#hold();
+  }
+
+  /** Has the public object live as long as there is something to know that the memory does not tell. */
+  #hold(): void {
+    if (this.side.index !== 0 || this.isHalfway) unfinished.add(this.#face);
+    else unfinished.delete(this.#face);
+  }
+
   #taken(header: number, count: number): void {
     const { side } = this;
+    const isFirst = side.index === 0;
     side.index += count;
-    if (side.index < countIn(side.ring, header)) return;
-    side.index = 0;
+    const isWhole = side.index >= countIn(side.ring, header);
+    if (isWhole) side.index = 0;
+    if (isFirst !== isWhole) this.#hold();
+    if (!isWhole) return;
     release(side, wordsOf(side.ring, header));
   }
 

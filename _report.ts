@@ -88,14 +88,14 @@ export function tellBlocked(
   number: number,
   what: What | undefined,
   isLinked: boolean,
-  since: number = performance.now(),
+  since?: number,
 ): number {
   const { words } = domain;
   const base = waitWords(slotOf(domain.id));
   const last = Atomics.load(words, base + WAIT);
   // Another one: a call within this one, made by the input of a third, was told of meanwhile.
   if (last === number && number !== 0) return number;
-  tell(domain, what, isLinked ? LINKED : 0, millis(since));
+  tell(domain, what, isLinked ? LINKED : 0, millis(since ?? performance.now()));
   const next = (last + 1) | 1;
   // Last: whoever finds this agent in the call finds what belongs to it.
   Atomics.store(words, base + WAIT, next);

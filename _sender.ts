@@ -75,9 +75,7 @@ export class Sender {
     // First, as the calls that proceed use the same packet.
     const isFree = this.calls.isFree();
     pack(packet, value);
-    if (this.#isOver) {
-      throw new ClosedError("Cannot send: this end of the pipe was closed", { value });
-    }
+    this.assertOpen(value);
     const words = packetWords(packet);
     if (!isFree || this.calls.waiting.length > 0) return false;
     if (!isOrdinary(side, packet) || !hasRoom(side, words)) return false;
@@ -89,12 +87,13 @@ export class Sender {
   /** The same for bytes as they are. */
   trySendBytes(bytes: Uint8Array): boolean {
     const { side } = this;
+    // First, as the calls that proceed use the same packet.
+    const isFree = this.calls.isFree();
     packBytes(packet, bytes);
     if (packet.length === 0) assertAttached(bytes);
+    this.assertOpen(bytes);
     const words = packetWords(packet);
-    if (!this.calls.isFree() || !isOrdinary(side, packet) || !hasRoom(side, words)) {
-      return false;
-    }
+    if (!isFree || !isOrdinary(side, packet) || !hasRoom(side, words)) return false;
     writePacket(side.ring, side.own, packet);
     if (!publish(side, words)) throw closedPeer(bytes);
     return true;
@@ -117,7 +116,8 @@ export class Sender {
 
   /** A call that sends what the last try could not. Copies it, unless nobody can touch it meanwhile. */
   sendCall(value: unknown, blocks: boolean): Call {
-    return new SendCall(this, value, blocks && isAlone() ? packet : keep(packet));
+    const isSafe = blocks && isAlone() && packet.bytes.buffer instanceof ArrayBuffer;
+    return new SendCall(this, value, isSafe ? packet : keep(packet));
   }
 
   sendManyCall(values: Iterable<unknown> | RunArray): ManyCall {
@@ -125,6 +125,12 @@ export class Sender {
     return type === undefined
       ? new IterableCall(this, values as Iterable<unknown>)
       : new RunCall(this, values as RunArray, type);
+  }
+
+  /** Throws if this agent has closed the end or given it away, which user code may do at any time. */
+  assertOpen(value: unknown): void {
+    if (!this.#isOver) return;
+    throw new ClosedError("Cannot send: this end of the pipe was closed", { value });
   }
 
   /** Sends no more: also not what is being encoded, which may be what ends it. */
@@ -177,6 +183,7 @@ class SendCall extends Call {
 }
 
 class IterableCall extends ManyCall {
+  readonly #sender: Sender;
   readonly #side: Side;
   readonly #iterator: Iterator<unknown>;
   /** Arrays run no user code, so that several of their items may be published together. */
@@ -186,10 +193,13 @@ class IterableCall extends ManyCall {
   #words = 0;
   #closed = false;
   #isStopped = false;
+  /** Whether it was ended from outside, which its own input may do. */
+  #isEnded = false;
   #first: unknown;
 
   constructor(sender: Sender, values: Iterable<unknown>) {
     super(sender.calls);
+    this.#sender = sender;
     this.#side = sender.side;
     this.#batch = isPlainArray(values) ? BATCH : 1;
     this.#iterator = values[Symbol.iterator]();
@@ -208,16 +218,14 @@ class IterableCall extends ManyCall {
   }
 
   override fail(reason: unknown): void {
+    this.#isEnded = true;
     super.fail(reason);
-    try {
-      this.#stop();
-    } catch {
-      // The first error counts, as in a loop.
-    }
+    this.#stop();
   }
 
   override withdraw(): boolean {
     if (!super.withdraw()) return false;
+    this.#isEnded = true;
     this.#stop();
     return true;
   }
@@ -226,7 +234,11 @@ class IterableCall extends ManyCall {
   #stop(): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
-    this.#iterator.return?.();
+    try {
+      this.#iterator.return?.();
+    } catch {
+      // What ended the call counts, not what the input says to that.
+    }
   }
 
   #next(): IteratorResult<unknown> {
@@ -257,7 +269,11 @@ class IterableCall extends ManyCall {
       }
       const next = this.#next();
       if (next.done) return true;
-      this.#send(next.value);
+      if (!this.#isEnded) this.#send(next.value);
+      if (this.#isEnded) {
+        this.#stop();
+        return true;
+      }
     }
   }
 
@@ -266,6 +282,8 @@ class IterableCall extends ManyCall {
     // Encoding it may run user code, which should find everything sent that was before it.
     if (typeof value === "object") this.#publish();
     pack(packet, value);
+    if (this.#isEnded) return;
+    this.#sender.assertOpen(value);
     const words = packetWords(packet);
     if (isOrdinary(side, packet) && hasRoom(side, this.#words + words)) {
       if (this.#words === 0) this.#first = value;

@@ -5,7 +5,7 @@
 // What has to be passed by reference, such as a primitive, cannot travel through a pipe. Then a message
 // beside the pipe brings it, sent before and found by the number of the task.
 
-import { home, parentOf } from "./_agent.ts";
+import { home, parentOf, stopRequested } from "./_agent.ts";
 import { give, pack, type Parcel, unpack } from "./_parcel.ts";
 import { type Beside, self } from "./_spawn.ts";
 import { loadModule, targetIn } from "./_target.ts";
@@ -164,7 +164,11 @@ async function reply(
       error === undefined ? [number, time, value] : [number, time, value, error],
     );
   } catch (reason) {
-    if (reason instanceof ClosedError || reason instanceof TerminatedError) throw reason;
+    // Of the pipe's own end or of this agent's: a value can throw the same.
+    const isOurs = reason instanceof ClosedError
+      ? "value" in reason && Array.isArray(reason.value) && reason.value[0] === number
+      : reason instanceof TerminatedError && stopRequested(home());
+    if (isOurs) throw reason;
     self.sendBeside!({ beside: number, parcel: parcelOf(kind, value, error) });
     await connection.send([number, time]);
   }

@@ -74,7 +74,6 @@ export function waitSync(
   const isLinked = timeout === Infinity && waiter.what?.isLock === true;
   // Of this wait, for others: 0 until it is told of.
   let number = 0;
-  setParked(domain, 1);
   try {
     for (;;) {
       const epoch = Atomics.load(domain.words, domain.park);
@@ -106,6 +105,9 @@ export function waitSync(
           continue;
         }
       }
+      // Each time: a wait within this one, made by the input of the call, has said otherwise. Late enough, as
+      // whoever wakes this agent raises its word first.
+      setParked(domain, 1);
       park(
         domain.words,
         domain.park,
@@ -256,6 +258,11 @@ class Pending {
     }
   }
 
+  /** Ends the call if its signal fired before it was listened to: user code of the call's own can do so. */
+  lookAtSignal(): void {
+    if (this.#signal?.aborted) this.#onAbort!();
+  }
+
   #setTimer(delay: number): void {
     this.#timer = setTimeout(() => this.#onTime(), Math.min(delay, MAX_DELAY));
   }
@@ -284,6 +291,7 @@ function add(pending: Pending): void {
   // may wait for primitives of several.
   for (const domain of joinedDomains()) pumpOf(domain).arm();
   pending.look();
+  if (pendings.has(pending)) pending.lookAtSignal();
   if (told === undefined && pendings.has(pending) && pending.what !== undefined) tell(pending);
 }
 

@@ -523,7 +523,9 @@ class Wait implements Waiter {
   }
 
   isTerminated(failure: { reason: unknown } | undefined): boolean {
-    return failure !== undefined && failure.reason instanceof TerminatedError;
+    // The reason of an abort can be any error.
+    const isAbort = this.#signal?.aborted === true && failure?.reason === this.#signal.reason;
+    return failure !== undefined && failure.reason instanceof TerminatedError && !isAbort;
   }
 
   /**

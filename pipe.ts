@@ -28,7 +28,16 @@
  */
 
 import { type Domain, home, isAlive, nameOf, pidOf } from "./_agent.ts";
-import { CHANNEL_WORDS, leaveIndex, readerOf, type Side, writerOf } from "./_channel.ts";
+import {
+  CHANNEL_WORDS,
+  isReaderClosed,
+  isWriterClosed,
+  leaveIndex,
+  readerOf,
+  type Side,
+  takeIndex,
+  writerOf,
+} from "./_channel.ts";
 import {
   createHandle,
   domainOf,
@@ -223,6 +232,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     this.#domain = domainOf(handle);
     this.#words = new Int32Array(handle.memory);
     this.#end = handle.detail as number;
+    this.#closed = this.#wasClosed();
     remember(handle, this.#domain, this);
   }
 
@@ -1092,6 +1102,15 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     return owner === 0 || owner === id;
   }
 
+  /** Whether this agent has closed the end by an object that it has no more. */
+  #wasClosed(): boolean {
+    if (this.#owner() !== this.#domain.id) return false;
+    const isSender = Atomics.load(this.#words, DUPLEX) === 1 || this.#end === 1;
+    return isSender
+      ? isWriterClosed(this.#words, CHANNELS + this.#end * CHANNEL_WORDS)
+      : isReaderClosed(this.#words, CHANNELS + (1 - this.#end) * CHANNEL_WORDS);
+  }
+
   #owner(): number {
     return Atomics.load(this.#words, OWNER + this.#end);
   }
@@ -1107,7 +1126,8 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
       this.#sender.calls.what = whatOf("Connection", this.handle.serial, "send");
     }
     if (duplex || this.#end === 0) {
-      this.#receiver = new Receiver(this.#side(readerOf, 1 - this.#end, peer, duplex));
+      this.#receiver = new Receiver(this.#side(readerOf, 1 - this.#end, peer, duplex), this);
+      takeIndex(this.#receiver.side);
       this.#receiver.calls.what = whatOf("Connection", this.handle.serial, "receive");
     }
   }
@@ -1148,6 +1168,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     }
     this.#owned = false;
     this.#sender?.end();
+    this.#receiver?.end();
     this.#sender = this.#receiver = undefined;
     return () => {
       Atomics.compareExchange(this.#words, OWNER + this.#end, child, from);

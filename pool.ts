@@ -312,6 +312,8 @@ export class Pool implements AsyncDisposable {
       settle: (value, error) =>
         error === undefined ? resolve(value as Awaited<ReturnType<F>>) : reject(error.reason),
     };
+    // Encoding them may have run anything.
+    signal?.throwIfAborted();
     this.#assertOpen();
     if (timeout === 0) throw timeoutError(action, 0);
     using _limits = limits(timeout, signal, (reason) => {
@@ -406,6 +408,9 @@ export class Pool implements AsyncDisposable {
     }
     unsettled = jobs.length;
     if (unsettled === 0) return [];
+    // Encoding them, likewise.
+    this.#assertOpen();
+    signal?.throwIfAborted();
     using _limits = limits(Infinity, signal, (reason) => {
       isOver = true;
       this.#drop(jobs);
@@ -468,8 +473,9 @@ export class Pool implements AsyncDisposable {
         ordered,
         signal,
         add: (values: T[], settle: Settle) => {
-          this.#assertOpen();
           const job = { kind, target: name, body: bodyOf(values), weight: values.length, settle };
+          // Encoding them may have run anything.
+          this.#assertOpen();
           this.#add([job]);
           return job;
         },
@@ -882,7 +888,9 @@ class Member {
       const task: Task = [number, job.kind, job.target, values];
       this.#connection.send(task).catch((error) => this.#unsent(number, error));
     } catch (error) {
-      this.#unsent(number, error);
+      // What cannot be passed, such as an end of a pipe that is closed.
+      this.#takeBack(number);
+      this.#refuse(number, job, error);
     }
   }
 
@@ -909,6 +917,10 @@ class Member {
     const job = this.#sent.get(number);
     // That the other side is gone is told by its end.
     if (job === undefined || reason instanceof ClosedError) return;
+    this.#refuse(number, job, reason);
+  }
+
+  #refuse(number: number, job: Job, reason: unknown): void {
     this.#sent.delete(number);
     this.#events.answered(job, undefined, { reason });
     this.#events.idle();
@@ -1068,7 +1080,12 @@ class Member {
 }
 
 function remote(name: string, cause: unknown): RemoteError {
-  const text = cause instanceof Error ? cause.message : String(cause);
+  let text = show(cause);
+  try {
+    text = cause instanceof Error ? cause.message : String(cause);
+  } catch {
+    // It has no text, such as an object with a `toString` of its own that is no function.
+  }
   return new RemoteError(`${name} threw: ${text}`, { cause });
 }
 

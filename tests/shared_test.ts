@@ -954,7 +954,8 @@ for (const kind of KINDS) {
     const after: Record<string, number> = { exchange: 9, compareExchange: 4, add: 7, sub: 1 };
     const { load } = Atomics;
     for (const [name, call] of Object.entries(calls)) {
-      for (let moment = 1, isEarly = true; isEarly; moment++) {
+      let isEarly = true;
+      for (let moment = 1; isEarly; moment++) {
         const value: SharedValue<Any> = new SharedValue<Any>(kind, of(1));
         isEarly = false;
         let loads = 0;

@@ -149,12 +149,17 @@ export function queueOf({ maxItems = Infinity, isSmall = false }: QueueBounds = 
       closed: false,
       gone: false,
     },
-    key: ({ items, due, back, reserved, held, ended, closed, gone }) =>
-      `${items}${back.length > 0 ? ` back ${back}` : ""}${
-        due.map(({ call, order, item }) => ` (${call} ${order} ${item})`).join("")
-      }${reserved > 0 ? ` +${reserved}` : ""}${held > 0 ? ` -${held}` : ""}${
-        closed ? " closed" : ""
-      }${gone ? " gone" : ""}`,
+    key({ items, due, back, reserved, held, ended, closed, gone }) {
+      const parts = [items.join()];
+      if (back.length > 0) parts.push(`back ${back}`);
+      for (const { call, order, item } of due) parts.push(`(${call} ${order} ${item})`);
+      if (reserved > 0) parts.push(`+${reserved}`);
+      if (held > 0) parts.push(`-${held}`);
+      if (ended.length > 0) parts.push(`ended ${ended}`);
+      if (closed) parts.push("closed");
+      if (gone) parts.push("gone");
+      return parts.join(" ");
+    },
     steps,
     // Calls of one agent take effect in their order.
     mayOvertake(earlier, done, call, step) {

@@ -2,6 +2,7 @@
 
 // What the pools of pool_test.ts run.
 
+import { ClosedError } from "../../errors.ts";
 import type { SharedEvent } from "../../event.ts";
 import type { Lock } from "../../lock.ts";
 import type { Connection } from "../../pipe.ts";
@@ -202,4 +203,18 @@ export function throwsLater(): string {
     throw new RangeError("in a timer");
   }, 20);
   return "fine";
+}
+
+/** Throws what has no text. */
+export function throwTextless(): void {
+  throw { toString: 1 };
+}
+
+/** Returns what cannot be passed, as reading it throws an error of this package. */
+export function returnThrower(): unknown {
+  return {
+    get x() {
+      throw new ClosedError("mine");
+    },
+  };
 }

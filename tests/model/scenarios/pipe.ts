@@ -218,7 +218,7 @@ function receiveOnce(shared: Shared, receiver: Receiver, act: Receiving): void {
 
 function reader(shared: Shared, acts: readonly Receiving[]): void {
   const { seen } = shared;
-  const receiver = new Receiver(sideOf(shared, 1));
+  const receiver = new Receiver(sideOf(shared, 1), {});
   for (let i = 0; i < acts.length; i++) {
     const act = acts[i]!;
     if (act.close !== undefined) {
