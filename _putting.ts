@@ -283,18 +283,20 @@ export class PutCall extends Call {
   #withdrawNow(): boolean {
     if (this.#place >= 0) {
       const store = this.#store;
+      const { puts } = store;
       enterPut(store);
-      // Under the latch of the put side, so that it is this offer and no later one. Too late: it counts as put.
-      const left = placeState(store.puts, this.#place) > 0 &&
-        (!this.#isOffered || withdrawOffer(store)) && leave(store.puts, this.#place);
+      // Under the latch of the put side, so that it is this offer and no later one.
+      const isTaken = this.#isOffered && placeState(puts, this.#place) > 0 && !withdrawOffer(store);
+      const left = leave(puts, this.#place);
       // Those behind it may need less.
       if (left) servePuts(store);
       exitPut(store);
       if (!left) return false;
       this.#place = -1;
-      this.#isOffered = false;
+      this.#isOffered = isTaken;
     }
-    return true;
+    // Too late: it counts as put.
+    return !this.#isOffered;
   }
 
   /** Ends it, as the queue was closed before `value` was put. */
@@ -337,6 +339,8 @@ export class PutCall extends Call {
   /** What became of the offer: somebody has it, or the queue was closed before. */
   #outcome(): typeof OPEN | typeof ACCEPTED | typeof REFUSED {
     const store = this.#store;
+    // Withdrawn from the line, but not from the getter who has it.
+    if (this.#place < 0) return ACCEPTED;
     enterPut(store);
     if (placeState(store.puts, this.#place) > 0) servePuts(store);
     const state = placeState(store.puts, this.#place);
