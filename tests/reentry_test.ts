@@ -251,7 +251,7 @@ Deno.test("Queue.putMany() ends when its own input aborts it, and tells it so", 
   assertEquals(queue.getSync(), 0);
   assertEquals([await put, told, await queue.get()], [1, true, 1]);
   await inner;
-  assertEquals([queue.getSync(), queue.size], [9, 0]);
+  assertEquals([queue.getSync(), queue.size, queue.full], [9, 0, false]);
 });
 
 Deno.test("Queue.put() ends when encoding its value aborts it", async () => {
