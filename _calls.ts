@@ -4,7 +4,7 @@
 // order in which they were made, whichever of them wait as promises and which block the thread.
 
 import { type Domain, unpark } from "./_agent.ts";
-import { timeoutError } from "./_options.ts";
+import { isAbort, timeoutError } from "./_options.ts";
 import type { What } from "./_report.ts";
 import { waitAsync, type Waiter, waitSync } from "./_wait.ts";
 import { DeadlockError, TerminatedError } from "./errors.ts";
@@ -157,9 +157,12 @@ export function whileServing(waiter: Waiter & { press?: () => void }): Waiter {
   };
 }
 
-/** Whether no promise of this agent waits: then nothing else of it runs while it blocks. */
-export function isAlone(): boolean {
-  return crowded.size === 0;
+/**
+ * Whether nobody can touch the bytes while this agent blocks: no promise of its own, of which none may
+ * wait for that, and nobody else, for whom they would have to be shared.
+ */
+export function isUntouched(bytes: Uint8Array): boolean {
+  return crowded.size === 0 && bytes.buffer instanceof ArrayBuffer;
 }
 
 function serveCrowded(): void {
@@ -174,9 +177,8 @@ function selfWait(action: string): DeadlockError {
 
 /** Whether the error counts although part of the call may have gone through. */
 function mustThrow(call: Call, error: unknown, signal?: AbortSignal): boolean {
-  // The reason of an abort can be any error.
-  const isAbort = signal?.aborted === true && error === signal.reason;
-  return call.hasFailed || !call.isPartial || (error instanceof TerminatedError && !isAbort);
+  const isEnd = error instanceof TerminatedError && !isAbort(signal, error);
+  return call.hasFailed || !call.isPartial || isEnd;
 }
 
 /** One call. */
@@ -206,7 +208,10 @@ export abstract class Call implements Waiter {
     return this.#calls.what;
   }
 
-  /** Spins a little if the other side is at work on a message that goes in pieces. Returns whether there is news. */
+  /**
+   * Spins a little if the other side is at work on a message that goes in pieces. Returns whether
+   * there is news.
+   */
   protected spin(): boolean {
     return false;
   }

@@ -14,7 +14,8 @@
 // - TAIL: where the next record goes. Stored by the writer, after the record: it publishes.
 // - HEAD: where the next record is read. Stored by the reader, after it copied: it frees.
 // - INDEX: how many messages of the record at HEAD, which is a run, were taken. The owner of the
-//   reading side keeps it to itself and writes it down when it gives its end away.
+//   reading side keeps it to itself: it clears the word as it takes the end over, and writes it down when
+//   it gives the end away. Plain: only the owner touches it, and owners follow each other by CAS.
 // - READER: what the writer must know of the reader. WRITER: what the reader must know of the writer.
 //   Bits: WANTS, set by the side before it looks a last time and sleeps, cleared by the other side as
 //   it wakes it. GONE, set when the side closed; never cleared.

@@ -69,6 +69,11 @@ export function timeoutOf(options: SyncWaitOptions | undefined, action: string):
   return timeout > 0 ? timeout : 0;
 }
 
+/** Whether the error is that of an abort, whose reason can be any error. */
+export function isAbort(signal: AbortSignal | undefined, error: unknown): boolean {
+  return signal?.aborted === true && error === signal.reason;
+}
+
 /** The signal of `options`, after making sure that it has not fired and is one. */
 export function signalOf(
   options: WaitOptions | undefined,

@@ -3,7 +3,7 @@
 // The putting half of a queue, as one agent uses it: messages become records, records wait for room
 // in line. User code runs while values are encoded, so never under a latch.
 
-import { Call, Calls, isAlone } from "./_calls.ts";
+import { Call, Calls, isUntouched } from "./_calls.ts";
 import { ENDED, freeServed, GRANTED, needOf as needOfPlace } from "./_line.ts";
 import {
   elementSize,
@@ -100,8 +100,7 @@ export class Putting {
 
   /** A call that puts what the last try could not. Copies it, unless nobody can touch it meanwhile. */
   putCall(value: unknown, blocks: boolean): PutCall {
-    const isSafe = blocks && isAlone() && packet.bytes.buffer instanceof ArrayBuffer;
-    const own = isSafe ? packet : keep(packet);
+    const own = blocks && isUntouched(packet.bytes) ? packet : keep(packet);
     return new PutCall(this, new SingleSource(value, own, this.store));
   }
 

@@ -2,7 +2,7 @@
 
 // The sending half of a pipe's end: messages become records, records wait for room.
 
-import { Call, Calls, isAlone } from "./_calls.ts";
+import { Call, Calls, isUntouched } from "./_calls.ts";
 import {
   closeWriter,
   hasRoom,
@@ -116,8 +116,8 @@ export class Sender {
 
   /** A call that sends what the last try could not. Copies it, unless nobody can touch it meanwhile. */
   sendCall(value: unknown, blocks: boolean): Call {
-    const isSafe = blocks && isAlone() && packet.bytes.buffer instanceof ArrayBuffer;
-    return new SendCall(this, value, isSafe ? packet : keep(packet));
+    const own = blocks && isUntouched(packet.bytes) ? packet : keep(packet);
+    return new SendCall(this, value, own);
   }
 
   sendManyCall(values: Iterable<unknown> | RunArray): ManyCall {

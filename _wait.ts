@@ -245,7 +245,7 @@ class Pending {
     try {
       isOut = this.#waiter.withdraw();
     } catch (error) {
-      // Its input failed as it was stopped.
+      // Such as of damaged storage: whoever awaits it must not wait for ever.
       this.#end();
       this.#reject(error);
       return;

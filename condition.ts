@@ -73,6 +73,7 @@ import {
 import { PRIMITIVE } from "./_primitive.ts";
 import { isAbandoned, lastDead } from "./_mutex.ts";
 import {
+  isAbort,
   positiveInteger,
   show,
   signalOf,
@@ -523,9 +524,8 @@ class Wait implements Waiter {
   }
 
   isTerminated(failure: { reason: unknown } | undefined): boolean {
-    // The reason of an abort can be any error.
-    const isAbort = this.#signal?.aborted === true && failure?.reason === this.#signal.reason;
-    return failure !== undefined && failure.reason instanceof TerminatedError && !isAbort;
+    return failure !== undefined && failure.reason instanceof TerminatedError &&
+      !isAbort(this.#signal, failure.reason);
   }
 
   /**

@@ -643,8 +643,8 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
    * @returns How many were received, at least one. A message that is not a number ends the call
    * before it, and stays.
    * @throws {RangeError} If the target is empty.
-   * @throws {TypeError} If the first message is not a number (for arrays of bigints: a bigint); it
-   * stays.
+   * @throws {TypeError} If the first message is not a number (for arrays of bigints: a bigint), or the
+   * target was detached meanwhile; the message stays.
    * @throws What `receive` throws.
    * @example
    * ```ts
@@ -825,7 +825,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
    *
    * @param options How long to wait, in milliseconds, and what may abort the wait.
    * @returns `false` if `timeout` passed.
-   * @throws {ClosedError} If this end is closed.
+   * @throws {ClosedError} If this end is closed, or given away meanwhile.
    * @throws {TypeError} If the end belongs to another agent or only sends.
    * @example
    * ```ts
@@ -851,7 +851,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
    *
    * @param options How long to wait, in milliseconds.
    * @returns `false` if `timeout` passed.
-   * @throws {ClosedError} If this end is closed.
+   * @throws {ClosedError} If this end is closed, or given away meanwhile.
    * @throws {TypeError} If the end belongs to another agent or only sends.
    * @example
    * ```ts

@@ -210,8 +210,8 @@ export class Pool implements AsyncDisposable {
    * @param options How many processes, and what they do first.
    * @throws {RangeError} If `size` or `maxTasksPerProcess` is not a positive integer, or the program
    * would have more agents than it can.
-   * @throws {TypeError} If the options or one of them are of the wrong type, the module is no URL, or the initializer is
-   * neither a string nor a named function; or if a process that is still evaluating the module would
+   * @throws {TypeError} If the options or one of them are of the wrong type, the module is no URL, or
+   * the initializer is neither a string nor a named function; or if a process that is still evaluating the module would
    * start another one: guard it with `import.meta.main`.
    * @throws {DOMException} Named `DataCloneError` if an argument of the initializer cannot be passed.
    * @example
@@ -279,7 +279,7 @@ export class Pool implements AsyncDisposable {
    * @throws {RemoteError} If it threw: `cause` is what it threw. Also if it cannot be found, if its
    * result cannot be passed, or if the pool's initializer failed.
    * @throws {AbandonedError} If its process died.
-   * @throws {ClosedError} If the pool is closed.
+   * @throws {ClosedError} If the pool is closed, or an argument is an end of a pipe that is.
    * @throws {TerminatedError} If the pool was terminated.
    * @throws {TypeError} If the target is neither a string nor a named function.
    * @throws {DOMException} Named `DataCloneError` if an argument cannot be passed, `TimeoutError` if

@@ -522,7 +522,8 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
    * @returns How many were taken, at least one. An item that is not a number ends the call before it,
    * and stays.
    * @throws {RangeError} If the target is empty.
-   * @throws {TypeError} If the first item is not a number (for arrays of bigints: a bigint); it stays.
+   * @throws {TypeError} If the first item is not a number (for arrays of bigints: a bigint), or the
+   * target was detached meanwhile; the item stays.
    * @throws What `get` throws.
    * @example
    * ```ts

@@ -8,7 +8,7 @@ import { holdLoop, releaseLoop } from "../_hold.ts";
 import { waitAsync, type Waiter, waitSync } from "../_wait.ts";
 import { TerminatedError } from "../errors.ts";
 import { Lock } from "../lock.ts";
-import { Agent, settlesSoon, turn, until } from "./_helpers.ts";
+import { abortable, Agent, settlesSoon, turn, until } from "./_helpers.ts";
 import { crowdOf, Peer } from "./_workers.ts";
 import { type Form, pingPong } from "./testdata/wait_worker.ts";
 
@@ -262,6 +262,18 @@ Deno.test("waitAsync() rejects with what poll throws, at first or later", async 
   assertStrictEquals(await promise.catch((error) => error), later.error);
   assertEquals(await other, true);
   assertEquals([probe.withdrawals, later.withdrawals], [0, 0]);
+});
+
+Deno.test("waitAsync() rejects with what withdrawing throws, and pins nothing", async () => {
+  const probe = new Probe();
+  probe.withdraw = () => {
+    throw new RangeError("mine");
+  };
+  await assertRejects(() => waitAsync(home(), probe, 1, undefined), RangeError, "mine");
+  const { signal, abort } = abortable();
+  const aborted = assertRejects(() => waitAsync(home(), probe, Infinity, signal), RangeError);
+  abort();
+  await aborted;
 });
 
 Deno.test("waitAsync() looks in the order of the calls", async () => {

@@ -2150,17 +2150,6 @@ Deno.test("a promise with a timeout of 0 looks once", async () => {
   assertEquals(there.tryReceive(), { state: "ok", value: 1 });
 });
 
-Deno.test("bytes of more than the memory that is kept for pieces go into memory of the caller", async () => {
-  const [here, there] = pipe<Uint8Array>();
-  const bytes = new Uint8Array(3 << 20).fill(3);
-  const target = new Uint8Array(bytes.length + 1);
-  const received = there.receiveBytesInto(target);
-  await here.sendBytes(bytes);
-  assertEquals(await received, bytes.length);
-  assert(target.subarray(0, -1).every((byte) => byte === 3));
-  assertEquals(target.at(-1), 0);
-});
-
 Deno.test("a message as long as a record can be is sent at once if there is room", () => {
   const [left, right] = pipe({ capacity: 2 ** 27 });
   assertEquals(left.trySend(new Uint8Array(2 ** 26)), true);

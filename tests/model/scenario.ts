@@ -3,6 +3,9 @@
 // What a scenario may say beside ordinary code. The transform turns each of these calls into an
 // operation of the machine; run outside of it they throw.
 
+import type { Domain } from "../../_agent.ts";
+import type { Waiter } from "../../_wait.ts";
+
 /** One agent of a scenario. */
 export interface AgentOf<S> {
   readonly name: string;
@@ -110,3 +113,14 @@ export function assert(condition: boolean, message = "assertion failed"): assert
 function outside(name: string): never {
   throw new Error(`Cannot call "${name}" outside of the explorer`);
 }
+
+/** `waitAsync` as the transform leaves it: no promise, but functions to call. */
+export type Wait = (
+  domain: Domain,
+  waiter: Waiter,
+  timeout: number,
+  signal: undefined,
+  holds: boolean,
+  resolve: () => void,
+  reject: (reason: unknown) => void,
+) => void;

@@ -7,8 +7,9 @@ import { explore, type ExploreOptions, type Result } from "./explore.ts";
 import { load, type Loaded, type LoadOptions } from "./transform.ts";
 
 /**
- * The shipped source but for its leaves: waiting and the clock are the model's, there is no codec and no event loop, tables
- * of agents are short, and a blocked thread relies on being woken rather than on its slice.
+ * The shipped source but for its leaves: waiting and the clock are the model's, there is no codec and no
+ * event loop, tables of agents are short, and a blocked thread relies on being woken rather than on its
+ * slice.
  */
 export const options: LoadOptions = {
   replace: {

@@ -69,6 +69,7 @@ const PLAN: Readonly<Record<string, readonly string[]>> = {
   ],
   "_calls.ts": [
     "_store_test.ts",
+    "reentry_test.ts",
     "pipe_test.ts",
     "queue_test.ts",
     "mutation/sharp_queue.ts",
@@ -87,6 +88,7 @@ const PLAN: Readonly<Record<string, readonly string[]>> = {
   ],
   "_putting.ts": [
     "_store_test.ts",
+    "reentry_test.ts",
     "queue_test.ts",
     "mutation/sharp_queue.ts",
     "model/queue_test.ts",
@@ -94,14 +96,21 @@ const PLAN: Readonly<Record<string, readonly string[]>> = {
   ],
   "_getting.ts": [
     "_store_test.ts",
+    "reentry_test.ts",
     "queue_test.ts",
     "select_test.ts",
     "mutation/sharp_queue.ts",
     "model/queue_test.ts",
     "linearizability/real_test.ts",
   ],
-  "_sender.ts": ["pipe_test.ts", "model/pipe_test.ts", "linearizability/real_test.ts"],
+  "_sender.ts": [
+    "reentry_test.ts",
+    "pipe_test.ts",
+    "model/pipe_test.ts",
+    "linearizability/real_test.ts",
+  ],
   "_receiver.ts": [
+    "reentry_test.ts",
     "pipe_test.ts",
     "fuzz/storage_test.ts",
     "model/pipe_test.ts",
@@ -137,7 +146,7 @@ const PLAN: Readonly<Record<string, readonly string[]>> = {
   "shared.ts": ["shared_test.ts"],
   "_report.ts": ["_report_test.ts", "diagnostics_test.ts", "model/deadlock_test.ts"],
   "_handle.ts": ["lock_test.ts", "pipe_test.ts", "fuzz/handles_test.ts", "process_test.ts"],
-  "pipe.ts": ["pipe_test.ts", "select_test.ts", "process_test.ts"],
+  "pipe.ts": ["reentry_test.ts", "pipe_test.ts", "select_test.ts", "process_test.ts"],
   "queue.ts": ["queue_test.ts", "select_test.ts"],
   "_watch.ts": ["watch_test.ts", "process_test.ts", "python_hangs_test.ts"],
   "_warden.ts": ["watch_test.ts", "process_test.ts"],
@@ -173,7 +182,15 @@ class Bench implements Disposable {
   async run(test: string, limit: number): Promise<number | string> {
     const start = performance.now();
     const child = new Deno.Command(Deno.execPath(), {
-      args: ["test", "--allow-read", "--no-check", "--no-lock", "--fail-fast", `tests/${test}`],
+      args: [
+        "test",
+        "--allow-read",
+        "--allow-run",
+        "--no-check",
+        "--no-lock",
+        "--fail-fast",
+        `tests/${test}`,
+      ],
       cwd: this.path,
       env: { NO_COLOR: "1" },
       stdout: "piped",

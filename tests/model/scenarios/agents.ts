@@ -29,7 +29,7 @@ import {
   wardenOf,
 } from "../../../_agent.ts";
 import { waitAsync, type Waiter, waitSync } from "../../../_wait.ts";
-import { assert, awaitTicket, named, type Scenario } from "../scenario.ts";
+import { assert, awaitTicket, named, type Scenario, type Wait } from "../scenario.ts";
 
 interface Shared {
   readonly memory: SharedArrayBuffer;
@@ -78,17 +78,6 @@ class Sum implements Waiter {
     return true;
   }
 }
-
-/** `waitAsync` as the transform leaves it: no promise, but functions to call. */
-type Wait = (
-  domain: Domain,
-  waiter: Waiter,
-  timeout: number,
-  signal: undefined,
-  holds: boolean,
-  resolve: () => void,
-  reject: (reason: unknown) => void,
-) => void;
 
 function fail(): void {
   throw new Error("a promise was rejected");

@@ -4,7 +4,7 @@
 // twice, first in first out, nobody forgotten, with time running out, with `close` and with deaths.
 
 import { bury, claimSlot, type Domain, home, settle, slotOf } from "../../../_agent.ts";
-import { type Call, whileServing } from "../../../_calls.ts";
+import { whileServing } from "../../../_calls.ts";
 import { EMPTY, emptyQueue, END, Getting, type OneCall } from "../../../_getting.ts";
 import { Putting } from "../../../_putting.ts";
 import {
@@ -29,6 +29,7 @@ import {
   type Scenario,
   step,
   task,
+  type Wait,
 } from "../scenario.ts";
 
 /** Something that an agent does. Values are 1 to 15. */
@@ -292,17 +293,6 @@ function getAll(shared: Shared, mine: Mine, me: number, act: Act): void {
     last = value;
   }
 }
-
-/** `waitAsync` as the transform leaves it: no promise, but functions to call. */
-type Wait = (
-  domain: Domain,
-  waiter: Call,
-  timeout: number,
-  signal: undefined,
-  holds: boolean,
-  resolve: () => void,
-  reject: (reason: unknown) => void,
-) => void;
 
 /** As `Queue.get`: the rest of the call runs in a later turn of the agent. */
 function getLater(shared: Shared, mine: Mine, me: number): void {
