@@ -74,6 +74,9 @@ export function waitSync(
   const isLinked = timeout === Infinity && waiter.what?.isLock === true;
   // Of this wait, for others: 0 until it is told of.
   let number = 0;
+  const pump = pumpOf(domain);
+  pump.blocked++;
+  setParked(domain, 1);
   try {
     for (;;) {
       const epoch = Atomics.load(domain.words, domain.park);
@@ -105,9 +108,6 @@ export function waitSync(
           continue;
         }
       }
-      // Each time: a wait within this one, made by the input of the call, has said otherwise. Late enough, as
-      // whoever wakes this agent raises its word first.
-      setParked(domain, 1);
       park(
         domain.words,
         domain.park,
@@ -120,7 +120,8 @@ export function waitSync(
       awake(domain, number);
       whileBlocked.leave(performance.now() - start);
     }
-    if (!pumpOf(domain).armed) setParked(domain, 0);
+    // Not if this wait was made by the input of another one, which will sleep again.
+    if (--pump.blocked === 0 && !pump.armed) setParked(domain, 0);
   }
 }
 
@@ -329,6 +330,8 @@ export function pendingWaits(domain: Domain): { what: What; since: number }[] {
 class Pump {
   /** Whether a ticket waits on PARK. One is enough for all calls, and it serves the next ones too. */
   armed = false;
+  /** How many calls block, each but the first made by the input of the one before. */
+  blocked = 0;
   readonly #domain: Domain;
 
   constructor(domain: Domain) {
