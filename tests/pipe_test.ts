@@ -1977,17 +1977,16 @@ Deno.test(
   async () => {
     using agent = new Agent(AGENTS);
     const [here, there] = pipe<Any>({ capacity: 64 });
-    const waitingSend = (async () => {
+    const waitingSend = assertRejects(async () => {
       for (let i = 0;; i++) await here.send(i);
-    })();
+    }, ClosedError);
     const polled = here.poll();
     const id = await agent.run<number>("sendAndStop", there);
     assertEquals(await polled, true);
     const second = here.receiveMany(9);
     bury(home(), id);
     assertEquals(await second, ["first", "second"]);
-    const error = await assertRejects(() => waitingSend, ClosedError);
-    assertEquals(typeof error.value, "number");
+    assertEquals(typeof (await waitingSend).value, "number");
     assertEquals(here.tryReceive(), { state: "closed" });
     assertThrows(() => here.receiveSync(), ClosedError);
     assertThrows(() => here.trySend("v"), ClosedError);

@@ -353,12 +353,15 @@ test("a task that timed out or was aborted while it waited never runs", async ()
   await until(() => begun.value === 1);
   const { signal, abort } = abortable();
   const aborted = pool.run(targets.touch, [touched], { signal });
-  const late = pool.run(targets.touch, [touched], { timeout: 5 });
+  const late = assertRejects(
+    () => pool.run(targets.touch, [touched], { timeout: 5 }),
+    DOMException,
+  );
   const next = pool.run(targets.square, [3]);
   assertEquals(pool.pending, 4);
   abort("stop");
   assertEquals(await aborted.catch((reason) => reason), "stop");
-  assertEquals((await assertRejects(() => late, DOMException)).name, "TimeoutError");
+  assertEquals((await late).name, "TimeoutError");
   assertEquals(pool.pending, 2);
   gate.set();
   assertEquals([await running, await next], ["kept", 9]);

@@ -171,9 +171,9 @@ Deno.test("Barrier.wait() ends when another party has died in it", LIMIT, async 
   await using child = new Process(TARGETS, { target: targets.waitAtBarrier, args: [barrier] })
     .start();
   await until(() => barrier.waiting === 1);
-  const wait = barrier.wait(SOON);
+  const broken = assertRejects(() => barrier.wait(SOON), BrokenBarrierError);
   await child.terminate({ grace: 0 });
-  await assertRejects(() => wait, BrokenBarrierError);
+  await broken;
   assertThrows(() => barrier.waitSync(SOON), BrokenBarrierError);
 });
 

@@ -1024,9 +1024,10 @@ for (const { name, async, sync } of PUTTING) {
 
   Deno.test(`${name}: waiting when the queue is closed ends with a ClosedError with the item`, async () => {
     const queue = fullQueue();
-    const puts = [async(queue), async(queue, { timeout: 60_000 })];
+    const puts = [async(queue), async(queue, { timeout: 60_000 })]
+      .map((put) => assertRejects(() => put, ClosedError));
     queue.close();
-    for (const put of puts) assertEquals((await assertRejects(() => put, ClosedError)).value, 7);
+    for (const { value } of await Promise.all(puts)) assertEquals(value, 7);
     assertEquals(drain(queue), [0]);
   });
 }
@@ -1046,9 +1047,10 @@ for (const { name, async, sync } of GETTING) {
 
   Deno.test(`${name}: waiting when the queue is closed ends with a ClosedError`, async () => {
     const queue = new Queue<Any>();
-    const gets = [async(queue), async(queue, { timeout: 60_000 })];
+    const gets = [async(queue), async(queue, { timeout: 60_000 })]
+      .map((get) => assertRejects(() => get, ClosedError));
     queue.close();
-    for (const get of gets) await assertRejects(() => get, ClosedError);
+    await Promise.all(gets);
   });
 }
 
