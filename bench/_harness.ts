@@ -18,6 +18,8 @@ export interface Line {
   readonly count: number;
   /** Whether every run does `count` operations, however long that takes; a tenth in a quick run. */
   readonly fixed?: boolean;
+  /** Operations that it does before it is measured, if the usual few would measure the compiler. */
+  readonly warmUp?: number;
   /** Whether it gets warm by itself in every run, as a program of its own does. */
   readonly isWarm?: boolean;
   /** Does about `count` operations and says how many they were. */
@@ -135,6 +137,7 @@ async function calibrate(line: Line, time: number): Promise<number> {
     if (!line.isWarm) await line.run(count);
     return count;
   }
+  if (line.warmUp !== undefined && time >= TIME / 2) await line.run(line.warmUp);
   let count = Math.ceil(line.count / 4);
   for (let turn = 0; turn < 2; turn++) {
     const sample = await line.run(count);
