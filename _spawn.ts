@@ -33,7 +33,7 @@ import { type Adoption, endWatch, hurryWatch, keepWatch, type Stop } from "./_wa
 
 /** What became of the child: changed once, by compare-and-swap, so that all agree for ever. */
 export const OUTCOME = 0;
-/** 1 once nothing of the child can run any more, or it has just given up running anything. */
+/** 1 once the child has given up running anything, as it says itself in its last steps. */
 export const ENDED = 1;
 const CONTROL_WORDS = 2;
 
@@ -277,18 +277,12 @@ export class Child {
   async #onEnd(): Promise<void> {
     if (!children.delete(this)) return;
     clearTimeout(this.#timer);
-    const { control } = this;
-    Atomics.compareExchange(
-      control,
-      OUTCOME,
-      RUNNING,
-      this.crash === undefined ? ABANDONED : FAILED,
-    );
+    const fate = this.crash === undefined ? ABANDONED : FAILED;
+    Atomics.compareExchange(this.control, OUTCOME, RUNNING, fate);
     // It was about to report when it was stopped.
     if (this.outcome === RETURNED && this.report === undefined) {
-      Atomics.store(control, OUTCOME, ABANDONED);
+      Atomics.store(this.control, OUTCOME, ABANDONED);
     }
-    Atomics.store(control, ENDED, 1);
     bury(this.#domain, this.id);
     endWatch(this.#domain, this.id);
     // Those below it end with it, and it has not ended entirely before they have.

@@ -646,7 +646,7 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
     const timeout = timeoutOf(options, "join Queue");
     if (this.unfinished === 0) return;
     using wait = this.#joinWait();
-    if (timeout > 0 && waitSync(this.#domain, wait, timeout, "join")) return;
+    if (waitSync(this.#domain, wait, timeout, "join")) return;
     throw timeoutError("join Queue", timeout);
   }
 

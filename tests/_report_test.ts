@@ -4,7 +4,15 @@
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { bury, type Domain, home, requestStop, slotOf, waitWords } from "../_agent.ts";
-import { findDeadlock, tellAwake, tellBlocked, tellPromise, toldBy, whatOf } from "../_report.ts";
+import {
+  findDeadlock,
+  isCircle,
+  tellAwake,
+  tellBlocked,
+  tellPromise,
+  toldBy,
+  whatOf,
+} from "../_report.ts";
 import { Barrier } from "../barrier.ts";
 import { Condition } from "../condition.ts";
 import { Lock, RLock } from "../lock.ts";
@@ -306,6 +314,28 @@ function look(ghosts: readonly Domain[]): (number | undefined)[] {
 function buryAll(ghosts: readonly Domain[]): void {
   for (const { id } of ghosts) bury(home(), id);
 }
+
+Deno.test("isCircle() tells a circle as long as all of it wait as they did, whoever they are", () => {
+  const ghosts = blockedGhosts(3);
+  look(ghosts);
+  const ids = ghosts.map(({ id }) => id);
+  assertEquals(isCircle(home(), ids), true);
+  assertEquals(isCircle(home(), ids.toReversed()), false);
+  assertEquals(isCircle(home(), ids.slice(1)), false);
+  tellAwake(ghosts[1]!, Atomics.load(home().words, waitWords(slotOf(ids[1]!))));
+  assertEquals(isCircle(home(), ids), false);
+  buryAll(ghosts);
+});
+
+Deno.test("findDeadlock() wakes who says what is no longer so, that it finds the rest of the way", () => {
+  const [one, two, three] = blockedGhosts(3) as [Domain, Domain, Domain];
+  findDeadlock(two, { keeper: () => three.id });
+  tellAwake(three, Atomics.load(home().words, waitWords(slotOf(three.id))));
+  const before = Atomics.load(two.words, two.park);
+  assertEquals(findDeadlock(one, { keeper: () => two.id }), undefined);
+  assert(Atomics.load(two.words, two.park) !== before, "it was not woken");
+  buryAll([one, two, three]);
+});
 
 Deno.test("tellBlocked() gives each wait a number, and says what it waits for until tellAwake()", () => {
   const [domain] = blockedGhosts(1) as [Domain];

@@ -12,6 +12,7 @@ import {
   assertStrictEquals,
   assertThrows,
 } from "@std/assert";
+import { CHILD, type Child, OUTCOME, RETURNED } from "../_spawn.ts";
 import { AbandonedError, RemoteError, TerminatedError } from "../errors.ts";
 import { SharedEvent } from "../event.ts";
 import { Lock } from "../lock.ts";
@@ -565,6 +566,37 @@ Deno.test(
     // The second wait has ended as well.
     assertEquals([shared.log.get(1), process.exitCode], [2, -15]);
     await assertRejects(() => process.result, TerminatedError);
+  },
+);
+
+Deno.test(
+  "an error that a process could not report itself is a RemoteError as well",
+  LIMIT,
+  async () => {
+    await using process = make(targets.breaksTheGuard).start();
+    const { error, exitCode } = await fate(process);
+    assertInstanceOf(error, RemoteError);
+    assertEquals([(error.cause as Error).message, exitCode], ["broken guard", 1]);
+  },
+);
+
+Deno.test(
+  "a process that is killed in the moment of its report has ended without a result",
+  LIMIT,
+  async () => {
+    // It has set the outcome; or the report has come as well, and cannot be read.
+    for (const report of [undefined, { bytes: new ArrayBuffer(3), attachments: [] }]) {
+      const ready = new SharedEvent();
+      await using process = make(targets.spin, [ready]).start();
+      await ready.wait();
+      const child = (process as unknown as { [CHILD]: Child })[CHILD];
+      child.report = report;
+      const end = process.terminate({ grace: 0 });
+      Atomics.store(child.control, OUTCOME, RETURNED);
+      await end;
+      const { error, exitCode } = await fate(process);
+      assertEquals([error.name, exitCode], [report ? "RemoteError" : "AbandonedError", 1]);
+    }
   },
 );
 

@@ -1124,6 +1124,13 @@ Deno.test("join() times out and is aborted, and changes nothing", async () => {
     await assertTimeout(queue.join({ timeout }));
     assertTimeoutSync(() => queue.joinSync({ timeout }));
   }
+  // A timeout of 0 looks once, and not at what comes later.
+  const once = assertTimeout(queue.join({ timeout: 0 }));
+  const worker = queue.tryGet();
+  queue.taskDone();
+  await once;
+  assertEquals(worker, { state: "ok", value: 1 });
+  queue.putSync(1);
   const { signal, abort } = abortable();
   const joined = queue.join({ signal });
   abort("reason");

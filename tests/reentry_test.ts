@@ -214,7 +214,16 @@ Deno.test("Connection: its object may be collected at any time, if its handle is
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { args }).output();
   const text = new TextDecoder();
   assertEquals(text.decode(stderr), "");
-  assertEquals(JSON.parse(text.decode(stdout)), [[2, 3, 4], 200, true, true, [5, 6, 7, 8]]);
+  assertEquals(JSON.parse(text.decode(stdout)), [
+    [2, 3, 4],
+    200,
+    200,
+    "y",
+    true,
+    true,
+    true,
+    [5, 6, 7, 8],
+  ]);
 });
 
 // -- Queues -------------------------------------------------------------------------------------

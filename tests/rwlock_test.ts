@@ -403,6 +403,22 @@ Deno.test("RwLock: of those who wait when a writer dies, the one that recovers g
   await assertFree(lock);
 });
 
+Deno.test(
+  "RwLock: a Sync call behind a promise of its agent is told of a death like it",
+  LIMIT,
+  async () => {
+    using peer = new Peer(WORKER);
+    await peer.run("join", home().memory);
+    const lock = new RwLock();
+    assertEquals(await peer.run("acquire", lock, "writeSync"), "held");
+    const told = assertRejects(() => lock.write(), AbandonedError);
+    await peer.run("dieLater", 200);
+    // No deadlock: it is not known whether the promise will ever hold the lock.
+    assertThrows(() => lock.readSync(), AbandonedError);
+    await told;
+  },
+);
+
 Deno.test("RwLock: each form of write recovers, and is abandoned again if its holder dies", async () => {
   const lock = new RwLock();
   for (let i = 0; i < 2; i++) {

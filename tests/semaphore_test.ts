@@ -265,6 +265,23 @@ Deno.test("Semaphore serves hundreds of calls of one agent in order, however the
   await assertWhole(semaphore, 1);
 });
 
+Deno.test("Semaphore: a call without a place is served once those before it have given up", async () => {
+  const semaphore = new Semaphore(2);
+  const guard = semaphore.acquireSync();
+  const { signal, abort } = abortable();
+  const large = Array.from(
+    { length: 40 },
+    () => assertRejects(() => semaphore.acquire({ permits: 2, signal }), Error, "enough"),
+  );
+  const small = semaphore.acquire();
+  assertFalse(await settlesSoon(small));
+  abort(new Error("enough"));
+  (await small).release();
+  await Promise.all(large);
+  guard.release();
+  await assertWhole(semaphore, 2);
+});
+
 Deno.test("Semaphore: a Sync call comes after the calls of its agent that wait, also without places", async () => {
   const semaphore = new Semaphore(40);
   const guard = semaphore.acquireSync({ permits: 40 });

@@ -718,6 +718,9 @@ Deno.test("SharedArray shows its kind, length and first elements in one line", (
   const small = Deno.inspect(new SharedArray("f32", [0.5, -0, NaN]));
   assertEquals(small, 'SharedArray { kind: "f32", length: 3, values: [0.5, -0, NaN] }');
   assertStringIncludes(Deno.inspect(new SharedArray("u8", 0)), "length: 0, values: []");
+  // As many as fit into 160 characters.
+  assertStringIncludes(Deno.inspect(new SharedArray("u8", 54)), "0, 0]");
+  assertStringIncludes(Deno.inspect(new SharedArray("u8", 55)), "0, 0, ...]");
   for (const kind of KINDS) {
     const extreme: Any = kind === "bool"
       ? false

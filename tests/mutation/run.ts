@@ -48,7 +48,7 @@ const PLAN: Readonly<Record<string, readonly string[]>> = {
     "model/deadlock_test.ts",
     "model/slow/lock_test.ts",
   ],
-  "_channel.ts": ["pipe_test.ts", "model/pipe_test.ts"],
+  "_channel.ts": ["reentry_test.ts", "pipe_test.ts", "model/pipe_test.ts"],
   "_wait.ts": [
     "_wait_test.ts",
     "model/agents_test.ts",

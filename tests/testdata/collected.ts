@@ -30,6 +30,29 @@ function halfMessage() {
   return [sent, there.handle] as const;
 }
 
+/** One that has gathered a single piece, for more of which there was no room. */
+function onePiece() {
+  const [here, there] = pipe<string>({ capacity: 64 });
+  here.sendBytesSync(new Uint8Array(24));
+  const sent = here.send("x".repeat(200));
+  there.receiveBytesSync();
+  there.pollSync({ timeout: 0 });
+  return [sent, there.handle] as const;
+}
+
+/** One that has thrown away what it had gathered, as the message was given up. */
+async function givenUp() {
+  const [here, there] = pipe<string>({ capacity: 64 });
+  const controller = new AbortController();
+  const sent = here.send("x".repeat(200), { signal: controller.signal }).catch(() => {});
+  there.pollSync({ timeout: 0 });
+  controller.abort();
+  await sent;
+  here.sendSync("y");
+  const received = there.receiveSync();
+  return [received, new WeakRef(there), here] as const;
+}
+
 function closed() {
   const [here, there] = pipe<number>({ duplex: false });
   here.close();
@@ -58,6 +81,13 @@ const [sent, message] = halfMessage();
 await collect();
 results.push(await Connection.from<string, string>(message).receive().then((text) => text.length));
 await sent;
+const [onItsWay, piece] = onePiece();
+await collect();
+results.push(await Connection.from<string, string>(piece).receive().then((text) => text.length));
+await onItsWay;
+const [received, object, writer] = await givenUp();
+await collect();
+results.push(received, object.deref() === undefined);
 const [simplex, duplex, ...peers] = closed();
 await collect();
 results.push(Connection.from(simplex).closed, Connection.from(duplex).closed);
@@ -66,5 +96,5 @@ await collect();
 results.push(Connection.from(back).receiveManySync(9));
 console.log(JSON.stringify(results));
 // Those stay.
-[here, giver, ...peers].forEach((end) => end.close());
+[here, giver, writer, ...peers].forEach((end) => end.close());
 Deno.exit(0);

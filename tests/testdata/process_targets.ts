@@ -251,6 +251,17 @@ export async function idle(ready: SharedEvent): Promise<void> {
   await new Promise(() => {});
 }
 
+/** An error outside the target that this package's own handler cannot deal with. */
+export async function breaksTheGuard(): Promise<void> {
+  globalThis.queueMicrotask = () => {
+    throw new RangeError("broken guard");
+  };
+  setTimeout(() => {
+    throw new Error("unseen");
+  }, 1);
+  await new Promise(() => {});
+}
+
 export async function idleTimer(ready: SharedEvent): Promise<void> {
   ready.set();
   await later(1_000_000);

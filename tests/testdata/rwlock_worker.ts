@@ -2,7 +2,7 @@
 
 // What workers of `rwlock_test.ts` do.
 
-import { join as joinDomain } from "../../_agent.ts";
+import { bury, home, join as joinDomain } from "../../_agent.ts";
 import { type Guard, RwLock } from "../../rwlock.ts";
 import { SharedArray } from "../../shared.ts";
 import { randomOf, turn } from "../_helpers.ts";
@@ -27,6 +27,12 @@ export async function acquire(
   } catch (error) {
     return (error as Error).name;
   }
+}
+
+/** From then on, in milliseconds, this agent counts as dead. */
+export function dieLater(delay: number): void {
+  const { id } = home();
+  setTimeout(() => bury(home(), id), delay);
 }
 
 /** Begins to acquire asynchronously, and answers at once. */
