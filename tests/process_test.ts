@@ -12,7 +12,7 @@ import {
   assertStrictEquals,
   assertThrows,
 } from "@std/assert";
-import { CHILD, type Child, OUTCOME, RETURNED } from "../_spawn.ts";
+import { CHILD, type Child, OUTCOME, RETURNED, TERMINATED } from "../_spawn.ts";
 import { AbandonedError, RemoteError, TerminatedError } from "../errors.ts";
 import { SharedEvent } from "../event.ts";
 import { Lock } from "../lock.ts";
@@ -584,19 +584,73 @@ Deno.test(
   "a process that is killed in the moment of its report has ended without a result",
   LIMIT,
   async () => {
-    // It has set the outcome; or the report has come as well, and cannot be read.
-    for (const report of [undefined, { bytes: new ArrayBuffer(3), attachments: [] }]) {
+    const unreadable = { bytes: new ArrayBuffer(3), attachments: [] };
+    for (
+      const [outcome, report, expected] of [
+        // It has set the outcome; or the report has come as well, and cannot be read.
+        [RETURNED, undefined, ["AbandonedError", 1]],
+        [RETURNED, unreadable, ["RemoteError", 1]],
+        [TERMINATED, unreadable, ["TerminatedError", -15]],
+      ] as const
+    ) {
       const ready = new SharedEvent();
       await using process = make(targets.spin, [ready]).start();
       await ready.wait();
       const child = (process as unknown as { [CHILD]: Child })[CHILD];
       child.report = report;
       const end = process.terminate({ grace: 0 });
-      Atomics.store(child.control, OUTCOME, RETURNED);
+      Atomics.store(child.control, OUTCOME, outcome);
       await end;
       const { error, exitCode } = await fate(process);
-      assertEquals([error.name, exitCode], [report ? "RemoteError" : "AbandonedError", 1]);
+      assertEquals([error.name, exitCode], expected);
     }
+  },
+);
+
+Deno.test(
+  "Process.terminate() changes nothing about one that has told its result",
+  LIMIT,
+  async () => {
+    const ready = new SharedEvent();
+    await using process = make(targets.idle, [ready]).start();
+    await ready.wait();
+    const { control } = (process as unknown as { [CHILD]: Child })[CHILD];
+    Atomics.store(control, OUTCOME, RETURNED);
+    await process.terminate();
+    assertEquals([await process.result, process.exitCode], [undefined, 0]);
+  },
+);
+
+Deno.test(
+  "Process.terminate() ends a process whose child goes on, whatever the grace",
+  LIMIT,
+  async () => {
+    const ready = new SharedEvent();
+    await using process = make(targets.hasSpinningChild, [ready]).start();
+    await ready.wait();
+    await process.terminate({ grace: Infinity });
+    assertEquals(process.exitCode, -15);
+  },
+);
+
+Deno.test(
+  "Process.terminate() rejects if the thread is inside a call of the runtime and runs on",
+  LIMIT,
+  async () => {
+    const events = [new SharedEvent(), new SharedEvent()] as const;
+    const [one, two] = events.map((event) => make(targets.sleepOutside, [event, 4_000]).start()) as [
+      Process<typeof targets.sleepOutside>,
+      Process<typeof targets.sleepOutside>,
+    ];
+    for (const event of events) await event.wait();
+    const ends = [one.terminate({ grace: 0 }), two.terminate({ grace: 20 })].map((end) =>
+      assertRejects(() => end, DOMException, "its thread runs on")
+    );
+    // The time of the second one is over while this thread is blocked.
+    assertFalse(new SharedEvent().waitSync({ timeout: 60 }));
+    await Promise.all(ends);
+    await Promise.all([one.join(), two.join()]);
+    assertEquals([one.exitCode, two.exitCode], [-15, -15]);
   },
 );
 

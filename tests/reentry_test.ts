@@ -116,6 +116,37 @@ Deno.test("Connection: a poll that is pending when the end is given away ends, a
   bury(home(), child.id);
 });
 
+Deno.test("Connection: a poll that is pending when the end is given away ends by itself", async () => {
+  const [, there] = pipe<string>();
+  const polling = errorName(() => there.poll());
+  const child = ghost();
+  (there as unknown as { [GIVE](id: number): () => void })[GIVE](child.id);
+  assertEquals(await polling, "ClosedError");
+  bury(home(), child.id);
+});
+
+Deno.test("Connection.close(): an input that is told to end can neither abort its call nor receive", async () => {
+  const [here, there] = pipe<unknown>({ capacity: 64 });
+  fill(here);
+  there.sendSync("unread");
+  const { signal, abort } = abortable();
+  let received: unknown;
+  const sent = errorName(() =>
+    here.sendMany({
+      [Symbol.iterator]: () => ({
+        next: () => ({ done: false, value: 7 }),
+        return: () => {
+          abort(new Error("stop"));
+          received = here.tryReceive();
+          return { done: true, value: undefined };
+        },
+      }),
+    }, { signal })
+  );
+  here.close();
+  assertEquals([await sent, received], ["ClosedError", { state: "closed" }]);
+});
+
 Deno.test("Connection.sendMany(): an input that throws when it is told to end changes nothing", async () => {
   const [here] = pipe<unknown>({ capacity: 64 });
   fill(here);

@@ -251,6 +251,18 @@ export async function idle(ready: SharedEvent): Promise<void> {
   await new Promise(() => {});
 }
 
+/** Has a child that spins, and waits for it. */
+export async function hasSpinningChild(ready: SharedEvent): Promise<void> {
+  await new Process(import.meta.url, { target: spin, args: [ready] }).start().join();
+}
+
+/** Sleeps in a program of its own, where no thread can be stopped. */
+export function sleepOutside(ready: SharedEvent, milliseconds: number): void {
+  ready.set();
+  const code = `await new Promise((resolve) => setTimeout(resolve, ${milliseconds}))`;
+  new Deno.Command(Deno.execPath(), { args: ["eval", code] }).outputSync();
+}
+
 /** An error outside the target that this package's own handler cannot deal with. */
 export async function breaksTheGuard(): Promise<void> {
   globalThis.queueMicrotask = () => {
