@@ -638,7 +638,9 @@ Deno.test(
   LIMIT,
   async () => {
     const events = [new SharedEvent(), new SharedEvent()] as const;
-    const [one, two] = events.map((event) => make(targets.sleepOutside, [event, 4_000]).start()) as [
+    const [one, two] = events.map((event) =>
+      make(targets.sleepOutside, [event, 4_000]).start()
+    ) as [
       Process<typeof targets.sleepOutside>,
       Process<typeof targets.sleepOutside>,
     ];

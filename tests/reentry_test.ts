@@ -125,6 +125,20 @@ Deno.test("Connection: a poll that is pending when the end is given away ends by
   bury(home(), child.id);
 });
 
+Deno.test("Connection: to undo that an end was given away leaves it to whom it has gone on to", () => {
+  const [, there] = pipe<string>();
+  const [child, grandchild] = [ghost(), ghost()];
+  const undo = (there as unknown as { [GIVE](id: number): () => void })[GIVE](child.id);
+  const words = new Int32Array(there.handle.memory);
+  const owner = words.indexOf(child.id);
+  assertEquals(words.lastIndexOf(child.id), owner);
+  Atomics.store(words, owner, grandchild.id);
+  undo();
+  assertEquals(Atomics.load(words, owner), grandchild.id);
+  assertThrows(() => there.sendSync("x"), TypeError);
+  for (const { id } of [child, grandchild]) bury(home(), id);
+});
+
 Deno.test("Connection.close(): an input that is told to end can neither abort its call nor receive", async () => {
   const [here, there] = pipe<unknown>({ capacity: 64 });
   fill(here);
