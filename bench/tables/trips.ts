@@ -10,6 +10,9 @@ import { outsideLine } from "../_outside.ts";
 import { type Input, Peer, scope } from "../_peer.ts";
 import * as raw from "../raw/trip.ts";
 
+/** Trips after which the engine has compiled what one runs through, on both sides. */
+const WARM_UP = 20_000;
+
 export const tables: Table[] = [
   {
     name: "round trip",
@@ -55,6 +58,7 @@ function syncLine(peer: Peer, count: number): Line {
   return {
     name: "pipe, Sync at both ends",
     count,
+    warmUp: WARM_UP,
     async run(trips) {
       const [here, there] = pipe<number>();
       const done = peer.run("echo", { handle: there.handle, count: trips });
@@ -74,6 +78,7 @@ function asyncLine(peer: Peer, count: number): Line {
   return {
     name: "pipe, promises at both ends",
     count,
+    warmUp: WARM_UP,
     async run(trips) {
       const [here, there] = pipe<number>();
       const done = peer.run("echoAsync", { handle: there.handle, count: trips });
@@ -93,6 +98,7 @@ function rawLine(name: string, peer: Peer, wait: raw.Wait, count: number): Line 
   return {
     name,
     count,
+    warmUp: WARM_UP,
     async run(trips) {
       const words = new Int32Array(raw.tripMemory());
       const done = peer.run("answerRaw", { words, count: trips, wait });
@@ -107,6 +113,7 @@ function rawAsyncLine(peer: Peer, count: number): Line {
   return {
     name: "bare Atomics.waitAsync and notify",
     count,
+    warmUp: WARM_UP,
     async run(trips) {
       const words = new Int32Array(raw.tripMemory());
       const done = peer.run("answerRawAsync", { words, count: trips });
@@ -121,6 +128,7 @@ function postLine(peer: Peer, count: number): Line {
   return {
     name: "postMessage",
     count,
+    warmUp: WARM_UP,
     async run(trips) {
       const { worker } = peer;
       const done = peer.run("echoPosts", { count: trips });
