@@ -441,9 +441,7 @@ export class IntoCall extends GetCall {
   }
 
   #accept(value: unknown): boolean {
-    const type: string = typeof value;
-    // The user may have detached or cut the target meanwhile.
-    if (type !== this.#wanted || this.count >= this.#target.length) return false;
+    if (typeof value !== this.#wanted) return false;
     this.#target[this.count++] = value as number;
     return true;
   }
