@@ -5,15 +5,9 @@
 import { assertEquals } from "@std/assert";
 import { explore, type ExploreOptions } from "./explore.ts";
 import type { Act, QueueOptions } from "./scenarios/queue.ts";
-import { DEATH, holds, shipped } from "./shipped.ts";
+import { close, composed, composedQueue, get, put, queues } from "./queues.ts";
+import { DEATH, holds } from "./shipped.ts";
 
-const queues = await shipped("queue");
-/** Over a latch by its specification. */
-const composed = await shipped("queue", "specified");
-
-const get: Act = { get: true };
-const close: Act = { close: true };
-const put = (value: number): Act => ({ put: value });
 /** One wait may time out, or all of two. */
 const LATE: ExploreOptions = { timeouts: 2, late: 2 };
 
@@ -23,14 +17,6 @@ function queue(
   bounds: ExploreOptions = {},
 ): void {
   holds(queues, "queue", [acts, options], bounds);
-}
-
-function composedQueue(
-  acts: readonly (readonly Act[])[],
-  options: QueueOptions = {},
-  bounds: ExploreOptions = {},
-): void {
-  holds(composed, "queue", [acts, options], bounds);
 }
 
 Deno.test("the scenarios of the queue need nothing that is refused", () => {
