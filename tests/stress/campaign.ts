@@ -481,6 +481,11 @@ const IN_TIME = { timeout: LIMIT };
  * to be noticed without the loop, and more.
  */
 const A_WHILE = 150;
+/**
+ * How long a blocked agent waits for room that only it can make. Not long: those who are in line already come
+ * first whenever it makes some, and it must find a moment in which nobody is.
+ */
+const A_MOMENT = 5;
 const NEVER = new SharedEvent();
 
 function rank({ fate }: Child): number {
@@ -594,7 +599,7 @@ const scenarios: Record<string, (round: Round) => Promise<void>> = {
       const end = performance.now() + LIMIT;
       for (;;) {
         // Somebody makes room, or it has to be this agent.
-        const timeout = consumers.some(({ isRunning }) => isRunning) ? LIMIT : A_WHILE;
+        const timeout = consumers.some(({ isRunning }) => isRunning) ? LIMIT : A_MOMENT;
         try {
           if (timeout < LIMIT) { while (queue.full && takeOne()); }
           queue.putSync(item, { timeout });
@@ -877,8 +882,8 @@ const scenarios: Record<string, (round: Round) => Promise<void>> = {
         takeOne();
         await turn();
       }
-      event.set();
-      await event.wait();
+      // Somebody else may clear it in between, and then end.
+      do event.set(); while (!await event.wait({ timeout: A_MOMENT }));
       value.update((value) => value);
     }, () => {
       for (const [i, lock] of locks.entries()) look(acquireAnyhowSync(lock), i);
@@ -888,15 +893,14 @@ const scenarios: Record<string, (round: Round) => Promise<void>> = {
       const item = { by: 0, number: things.log.add(0, 1) + 1 };
       for (;;) {
         try {
-          queue.putSync(item, { timeout: A_WHILE });
+          queue.putSync(item, { timeout: A_MOMENT });
           break;
         } catch (error) {
           if (performance.now() > end) throw error;
           while (takeOne());
         }
       }
-      event.set();
-      event.waitSync(IN_TIME);
+      do event.set(); while (!event.waitSync({ timeout: A_MOMENT }) && performance.now() < end);
       value.update((value) => value);
     });
     for (const lock of locks) await assertFree(round, lock);
