@@ -437,10 +437,14 @@ class Round {
     if (!waitSync(home(), waiter, LIMIT, "wait")) throw this.wedged("end");
   }
 
+  /** What a probe of several things is at. */
+  stage = "";
+
   /** The error that says that nothing comes, and who might know why. */
   wedged(what: string, limit = LIMIT, cause?: unknown): Error {
     const children = this.children.map(String).join("; ");
-    return new Error(`${what}: nothing for ${limit} ms; children: ${children}`, { cause });
+    const at = this.stage === "" ? "" : ` (${this.stage})`;
+    return new Error(`${what}${at}: nothing for ${limit} ms; children: ${children}`, { cause });
   }
 
   /** Remembers how long something took. */
@@ -872,8 +876,13 @@ const scenarios: Record<string, (round: Round) => Promise<void>> = {
       guard.release();
     };
     await round.killAll(async () => {
-      for (const [i, lock] of locks.entries()) look(await acquireAnyhow(lock), i);
+      for (const [i, lock] of locks.entries()) {
+        round.stage = `lock ${i}`;
+        look(await acquireAnyhow(lock), i);
+      }
+      round.stage = "semaphore";
       (await semaphore.acquire({ permits: 4 })).release();
+      round.stage = "queue";
       while (takeOne());
       let isThrough = false;
       const put = queue.put({ by: 0, number: things.log.add(0, 1) + 1 });
@@ -882,8 +891,10 @@ const scenarios: Record<string, (round: Round) => Promise<void>> = {
         takeOne();
         await turn();
       }
+      round.stage = "event";
       // Somebody else may clear it in between, and then end.
       do event.set(); while (!await event.wait({ timeout: A_MOMENT }));
+      round.stage = "value";
       value.update((value) => value);
     }, () => {
       for (const [i, lock] of locks.entries()) look(acquireAnyhowSync(lock), i);
