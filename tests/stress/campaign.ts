@@ -896,6 +896,7 @@ const scenarios: Record<string, (round: Round) => Promise<void>> = {
       do event.set(); while (!await event.wait({ timeout: A_MOMENT }));
       round.stage = "value";
       value.update((value) => value);
+      round.stage = "";
     }, () => {
       for (const [i, lock] of locks.entries()) look(acquireAnyhowSync(lock), i);
       semaphore.acquireSync({ permits: 4, ...IN_TIME }).release();
