@@ -984,16 +984,19 @@ async function blockedPipe(
 ): Promise<void> {
   await round.begin();
   const isQuiet = round.random() < 0.3;
-  endsPipe(round, here, isQuiet ? 0 : round.random() * 100, () => round.killLater(child));
+  // One that has not begun ends when it has started, and that takes as long as it does.
+  const limit = child.hasBegun ? LIMIT : START_LIMIT;
+  endsPipe(round, here, isQuiet ? 0 : round.random() * 100, () => round.killLater(child), limit);
   await turn();
 }
 
-/** `kill` is called after so many milliseconds, and then the end must come. */
+/** `kill` is called after so many milliseconds, and then the end must come within `limit` of them. */
 function endsPipe(
   round: Round,
   here: ReturnType<typeof pipe<Item, Item>>[0],
   milliseconds: number,
   kill: () => void,
+  limit = LIMIT,
 ): void {
   let start = performance.now();
   let isKilled = false;
@@ -1005,7 +1008,7 @@ function endsPipe(
         kill();
       }
       // One that spins neither receives nor answers.
-      const options = { timeout: isKilled || milliseconds === Infinity ? LIMIT : 10 };
+      const options = { timeout: isKilled || milliseconds === Infinity ? limit : 10 };
       try {
         here.sendSync({ by: 0, number, pad: "p".repeat(number % 3_000) }, options);
         assertEquals(here.receiveSync(options).number, number);
@@ -1017,13 +1020,13 @@ function endsPipe(
         start = performance.now();
         kill();
         // What was not answered before may be answered yet.
-        for (;;) here.receiveSync(IN_TIME);
+        for (;;) here.receiveSync({ timeout: limit });
       }
     }
   } catch (error) {
     if (!(error instanceof ClosedError)) throw error;
   }
-  if (isKilled) round.note("the end of a pipe", performance.now() - start);
+  if (isKilled && limit === LIMIT) round.note("the end of a pipe", performance.now() - start);
 }
 
 /** A barrier in which two wait for a third one, and one of them dies. */
