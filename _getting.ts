@@ -441,7 +441,8 @@ export class IntoCall extends GetCall {
   }
 
   #accept(value: unknown): boolean {
-    if (typeof value !== this.#wanted) return false;
+    const type: string = typeof value;
+    if (type !== this.#wanted) return false;
     this.#target[this.count++] = value as number;
     return true;
   }
