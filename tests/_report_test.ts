@@ -161,7 +161,8 @@ Deno.test(
     let own: End | undefined;
     while (own === undefined) {
       using inner = condition.lock.acquireSync();
-      if (!other.locked || !/waiting: 1/.test(Deno.inspect(condition))) {
+      // At the condition, not yet at its lock.
+      if (!other.locked || !/^Condition \{ waiting: 1/.test(Deno.inspect(condition))) {
         inner.release();
         block(5);
         continue;
