@@ -158,8 +158,8 @@ export function whileServing(waiter: Waiter & { press?: () => void }): Waiter {
 }
 
 /**
- * Whether nobody can touch the bytes while this agent blocks: no promise of its own, of which none may
- * wait for that, and nobody else, for whom they would have to be shared.
+ * Whether the bytes stay as they are while this agent blocks: none of its promises is served meanwhile,
+ * whose input could change them, and they are not shared with others.
  */
 export function isUntouched(bytes: Uint8Array): boolean {
   return crowded.size === 0 && bytes.buffer instanceof ArrayBuffer;

@@ -175,6 +175,8 @@ export class PutCall extends Call {
   /** Whether the input is asked for more, which may do anything. */
   #isPreparing = false;
   #isWithdrawn = false;
+  /** Whether more was set aside for it than it uses, as its input was cut meanwhile. */
+  #leavesRoom = false;
 
   constructor(putting: Putting, source: Source) {
     super(putting.calls);
@@ -241,6 +243,8 @@ export class PutCall extends Call {
         else if (!this.#mayPut()) return false;
         else if (source.need === TURN) this.#offer();
         else this.count += source.write(store);
+        if (this.#leavesRoom) servePuts(store);
+        this.#leavesRoom = false;
       } catch (error) {
         // What was set aside for it is free again.
         servePuts(store);
@@ -316,7 +320,10 @@ export class PutCall extends Call {
       const reserved = needOfPlace(store.puts, this.#place);
       useReserved(store, this.#place);
       this.#place = -1;
-      if (need === reserved || (need < reserved && reserved !== TURN)) return true;
+      if (need === reserved || (need < reserved && reserved !== TURN)) {
+        this.#leavesRoom = need < reserved;
+        return true;
+      }
       // It lined up before it knew what it needs: once more, with the same ticket.
       if (!this.lineUp()) return false;
     }

@@ -31,7 +31,10 @@ import { findLocks, findThreads, type NodeWorker, type Port, type Threads } from
 import { lookNow, waitAsync } from "./_wait.ts";
 import { type Adoption, endWatch, hurryWatch, keepWatch, type Stop } from "./_watch.ts";
 
-/** What became of the child: changed once, by compare-and-swap, so that all agree for ever. */
+/**
+ * What became of the child: set once, by compare-and-swap, by whichever of it and its parent is first. Only
+ * the parent corrects it, once the child has ended and its report turns out to be missing or unreadable.
+ */
 export const OUTCOME = 0;
 /** 1 once the child has given up running anything, as it says itself in its last steps. */
 export const ENDED = 1;

@@ -211,8 +211,8 @@ export class Pool implements AsyncDisposable {
    * @throws {RangeError} If `size` or `maxTasksPerProcess` is not a positive integer, or the program
    * would have more agents than it can.
    * @throws {TypeError} If the options or one of them are of the wrong type, the module is no URL, or
-   * the initializer is neither a string nor a named function; or if a process that is still evaluating the module would
-   * start another one: guard it with `import.meta.main`.
+   * the initializer is neither a string nor a named function; or if a process that is still evaluating
+   * the module would start another one: guard it with `import.meta.main`.
    * @throws {DOMException} Named `DataCloneError` if an argument of the initializer cannot be passed.
    * @example
    * ```ts

@@ -1069,6 +1069,25 @@ Deno.test("a typed array that grows while it waits for room is put only where th
   assertEquals(got.slice(0, 9), [1, 2, 3, 4, 5, 6, 7, 101, 102]);
 });
 
+Deno.test("a typed array that is cut while it waits leaves the room to those behind it", () => {
+  const world = new World();
+  const [first, behind, getter] = world.actors(3) as [Actor, Actor, Actor];
+  const { putting } = first;
+  for (let item = 1; item <= 6; item++) getter.putting.tryPut(item);
+  const values = new Int32Array(new ArrayBuffer(160, { maxByteLength: 160 }));
+  const many = world.act(() => start(putting.calls, putting.putManyCall(values)));
+  const one = world.act(() => startPut(behind, 101));
+  for (let i = 0; i < 3; i++) world.act(() => getter.getting.tryGet());
+  assertEquals([world.act(() => one.poll()), many.count], [false, 3]);
+  (values.buffer as ArrayBuffer).resize(16);
+  const { words, park } = behind.domain;
+  const before = Atomics.load(words, park);
+  assertEquals(world.act(() => many.poll()), true);
+  assert(Atomics.load(words, park) !== before, "it is not woken");
+  assertEquals([many.count, world.act(() => one.poll())], [4, true]);
+  assertEquals(world.drain(getter), [4, 5, 6, 0, 0, 0, 0, 101]);
+});
+
 Deno.test("whoever has not looked for long sees what is there, however much others put and got", () => {
   const world = new World();
   const [rare, other] = world.actors(2) as [Actor, Actor];

@@ -43,6 +43,20 @@ async function fate(process: Process<any>): Promise<{ error: Error; exitCode?: n
   return { error, exitCode: process.exitCode! };
 }
 
+function childOf(process: unknown): Child {
+  return (process as { [CHILD]: Child })[CHILD];
+}
+
+/** A process that has begun to run the target. */
+async function begun(
+  target: (ready: SharedEvent) => unknown,
+): Promise<Process<(ready: SharedEvent) => unknown>> {
+  const ready = new SharedEvent();
+  const process = make(target, [ready]).start();
+  await ready.wait();
+  return process;
+}
+
 function waits(): targets.Waits {
   return {
     queue: new Queue<number>(),
@@ -593,10 +607,8 @@ Deno.test(
         [TERMINATED, unreadable, ["TerminatedError", -15]],
       ] as const
     ) {
-      const ready = new SharedEvent();
-      await using process = make(targets.spin, [ready]).start();
-      await ready.wait();
-      const child = (process as unknown as { [CHILD]: Child })[CHILD];
+      await using process = await begun(targets.spin);
+      const child = childOf(process);
       child.report = report;
       const end = process.terminate({ grace: 0 });
       Atomics.store(child.control, OUTCOME, outcome);
@@ -611,11 +623,8 @@ Deno.test(
   "Process.terminate() changes nothing about one that has told its result",
   LIMIT,
   async () => {
-    const ready = new SharedEvent();
-    await using process = make(targets.idle, [ready]).start();
-    await ready.wait();
-    const { control } = (process as unknown as { [CHILD]: Child })[CHILD];
-    Atomics.store(control, OUTCOME, RETURNED);
+    await using process = await begun(targets.idle);
+    Atomics.store(childOf(process).control, OUTCOME, RETURNED);
     await process.terminate();
     assertEquals([await process.result, process.exitCode], [undefined, 0]);
   },
@@ -625,9 +634,7 @@ Deno.test(
   "Process.terminate() ends a process whose child goes on, whatever the grace",
   LIMIT,
   async () => {
-    const ready = new SharedEvent();
-    await using process = make(targets.hasSpinningChild, [ready]).start();
-    await ready.wait();
+    await using process = await begun(targets.hasSpinningChild);
     await process.terminate({ grace: Infinity });
     assertEquals(process.exitCode, -15);
   },
@@ -637,14 +644,8 @@ Deno.test(
   "Process.terminate() rejects if the thread is inside a call of the runtime and runs on",
   LIMIT,
   async () => {
-    const events = [new SharedEvent(), new SharedEvent()] as const;
-    const [one, two] = events.map((event) =>
-      make(targets.sleepOutside, [event, 4_000]).start()
-    ) as [
-      Process<typeof targets.sleepOutside>,
-      Process<typeof targets.sleepOutside>,
-    ];
-    for (const event of events) await event.wait();
+    await using one = await begun(targets.sleepOutside);
+    await using two = await begun(targets.sleepOutside);
     const ends = [one.terminate({ grace: 0 }), two.terminate({ grace: 20 })].map((end) =>
       assertRejects(() => end, DOMException, "its thread runs on")
     );

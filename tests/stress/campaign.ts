@@ -247,6 +247,8 @@ class Round {
   readonly random: () => number;
   readonly isBlocked: boolean;
   readonly children: Child[] = [];
+  /** What a probe of several things is at. */
+  stage = "";
   readonly #report: Report;
   readonly #name: string;
   readonly #agents: number = livingAgents(home()).length;
@@ -337,6 +339,7 @@ class Round {
     const spins = order.filter(({ fate }) => fate.how === "spin").length;
     for (const [i, child] of order.entries()) {
       const isProbed = i >= spins - 1;
+      this.stage = "";
       if (this.isBlocked) {
         this.killSync(child, isProbed ? probeSync : () => {});
         // Some only die by themselves if nobody does it before.
@@ -436,9 +439,6 @@ class Round {
     const waiter = { poll: () => !child.isAlive, withdraw: () => true };
     if (!waitSync(home(), waiter, LIMIT, "wait")) throw this.wedged("end");
   }
-
-  /** What a probe of several things is at. */
-  stage = "";
 
   /** The error that says that nothing comes, and who might know why. */
   wedged(what: string, limit = LIMIT, cause?: unknown): Error {
@@ -623,7 +623,6 @@ const scenarios: Record<string, (round: Round) => Promise<void>> = {
       // Nobody else can take what is there, unless one took it and died.
       round.stage = "get";
       if (!consumers.some(({ isAlive }) => isAlive) && !queue.empty) take(queue.getSync(IN_TIME));
-      round.stage = "";
     });
     while (takeOne());
     assertEquals([queue.size, queue.empty, queue.full], [0, true, false]);
@@ -904,7 +903,6 @@ const scenarios: Record<string, (round: Round) => Promise<void>> = {
       do event.set(); while (!await event.wait({ timeout: A_MOMENT }));
       round.stage = "value";
       value.update((value) => value);
-      round.stage = "";
     }, () => {
       for (const [i, lock] of locks.entries()) look(acquireAnyhowSync(lock), i);
       semaphore.acquireSync({ permits: 4, ...IN_TIME }).release();
@@ -920,7 +918,10 @@ const scenarios: Record<string, (round: Round) => Promise<void>> = {
           while (takeOne());
         }
       }
-      do event.set(); while (!event.waitSync({ timeout: A_MOMENT }) && performance.now() < end);
+      do {
+        assert(performance.now() < end, "nobody sees that the event is set");
+        event.set();
+      } while (!event.waitSync({ timeout: A_MOMENT }));
       value.update((value) => value);
     });
     for (const lock of locks) await assertFree(round, lock);

@@ -256,10 +256,10 @@ export async function hasSpinningChild(ready: SharedEvent): Promise<void> {
   await new Process(import.meta.url, { target: spin, args: [ready] }).start().join();
 }
 
-/** Sleeps in a program of its own, where no thread can be stopped. */
-export function sleepOutside(ready: SharedEvent, milliseconds: number): void {
+/** Waits for a program that sleeps, inside a call in which no thread can be stopped. */
+export function sleepOutside(ready: SharedEvent): void {
   ready.set();
-  const code = `await new Promise((resolve) => setTimeout(resolve, ${milliseconds}))`;
+  const code = "await new Promise((resolve) => setTimeout(resolve, 4_000))";
   new Deno.Command(Deno.execPath(), { args: ["eval", code] }).outputSync();
 }
 
