@@ -278,6 +278,8 @@ let busy = false;
 let bytes = output.bytes;
 let view = new DataView(bytes.buffer);
 let limit = bytes.length - SLACK;
+// Where the text of a message that is one string goes: a new view costs nearly as much as the encoder.
+let afterHead = bytes.subarray(5);
 let attached: unknown[] | undefined;
 let near: unknown[] = new Array(NEAR).fill(undefined);
 let far: unknown[] = [];
@@ -392,6 +394,7 @@ function use(memory: ReturnType<typeof allocate>): void {
   bytes = memory.bytes;
   view = new DataView(bytes.buffer);
   limit = bytes.length - SLACK;
+  afterHead = bytes.subarray(5);
   output.bytes = memory.bytes;
   output.words = memory.words;
 }
@@ -488,7 +491,7 @@ function writeLongString(text: string, at: number): number {
   const length = text.length;
   reserve(at, length + 5);
   const body = at + 5;
-  let { read, written } = textEncoder.encodeInto(text, bytes.subarray(body));
+  let { read, written } = textEncoder.encodeInto(text, roomFrom(body));
   while (read < length) {
     // Not ASCII, and the room was made for that: three bytes are the most that a unit can take.
     reserve(body + written, (length - read) * 3);
@@ -505,6 +508,13 @@ function writeLongString(text: string, at: number): number {
   }
   view.setUint32(at + 1, written, true);
   return body + written;
+}
+
+function roomFrom(at: number): Uint8Array {
+  if (at !== 5) return bytes.subarray(at);
+  // Not so if a getter started another message meanwhile.
+  if (afterHead.buffer !== bytes.buffer) afterHead = bytes.subarray(5);
+  return afterHead;
 }
 
 function writeUnits(text: string, at: number): number {

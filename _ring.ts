@@ -28,7 +28,7 @@ export function isRingSize(size: number): boolean {
 const MAX_BYTES = 1 << 30;
 const MIN_BYTES = 64;
 /** Bytes up to which a loop over words is quicker than a block copy: into the ring, and out of it. */
-const SHORT_WRITE = 64;
+const SHORT_WRITE = 256;
 const SHORT_READ = 2_048;
 
 /** The ring of `size` words from word `start` of the memory. */

@@ -35,7 +35,9 @@ export function targetIn(
   module: string,
   orNamed = false,
 ): (...args: unknown[]) => unknown {
-  let target = Object.hasOwn(exports, name) ? exports[name] : undefined;
+  // A module has no prototype; to ask it what is its own would take longer than all else here.
+  const isOwn = Object.getPrototypeOf(exports) === null || Object.hasOwn(exports, name);
+  let target = isOwn ? exports[name] : undefined;
   if (orNamed && typeof target !== "function") {
     target = Object.values(exports).find((value) =>
       typeof value === "function" && value.name === name

@@ -697,6 +697,7 @@ Deno.test("encode() may be called by a getter while it runs", () => {
       const sent = depth === 0 ? { leaf: "x".repeat(40_000), before: shared } : value(depth - 1);
       inner.push(roundTrip(sent));
       inner.push(roundTrip(7), roundTrip("text"));
+      assertEquals(roundTrip("z".repeat(60 + depth)), "z".repeat(60 + depth));
       return { depth };
     },
     after: shared,
@@ -704,6 +705,7 @@ Deno.test("encode() may be called by a getter while it runs", () => {
     filler: "y".repeat(20_000),
   });
   const outer = roundTrip(value(2));
+  assertEquals(roundTrip("z".repeat(80)), "z".repeat(80));
   assertEquals(Object.keys(outer), ["before", "nested", "after", "view", "filler"]);
   assertStrictEquals(outer.before, outer.after);
   assertNotStrictEquals(outer.before, shared);

@@ -346,6 +346,7 @@ Deno.test(
       [MODULE, "missing", /does not export it/],
       [MODULE, "notAFunction", /exports 7/],
       [MODULE, "toString", /does not export it/],
+      [import.meta.resolve("./testdata/process_thenable.ts"), "toString", /does not export it/],
       [import.meta.resolve("./testdata/process_broken.js"), "target", /./],
       [import.meta.resolve("./testdata/process_throws.ts"), "target", /while loading/],
       [import.meta.resolve("./testdata/no_such_file.ts"), "target", /no_such_file/],
@@ -361,6 +362,12 @@ Deno.test(
     }
   },
 );
+
+Deno.test("Process runs what a module that exports `then` is imported as", LIMIT, async () => {
+  const module = import.meta.resolve("./testdata/process_thenable.ts");
+  await using process = new Process(module, { target: "target" }).start();
+  assertEquals(await process.result, 7);
+});
 
 Deno.test("Process.result rejects when the result cannot be passed", LIMIT, async () => {
   await using process = make(targets.returnsFunction).start();

@@ -10,8 +10,11 @@ export function tripMemory(): SharedArrayBuffer {
   return new SharedArrayBuffer(64 * 4);
 }
 
-/** How a side waits for a word to become `value`. */
-export type Wait = "spin" | "sleep";
+/** How a side waits for a word to become `value`: `"nap"` is to sleep with a timeout. */
+export type Wait = "spin" | "sleep" | "nap";
+
+/** Milliseconds of a nap, which never pass. */
+const NAP = 1_000;
 
 /** Asks `count` times, and waits for each answer. */
 export function ask(words: Int32Array<SharedArrayBuffer>, count: number, wait: Wait): void {
@@ -53,7 +56,7 @@ export async function answerAsync(
 
 function set(words: Int32Array<SharedArrayBuffer>, index: number, value: number, wait: Wait): void {
   Atomics.store(words, index, value);
-  if (wait === "sleep") Atomics.notify(words, index);
+  if (wait !== "spin") Atomics.notify(words, index);
 }
 
 function until(
@@ -66,6 +69,7 @@ function until(
     const now = Atomics.load(words, index);
     if (now === value) return;
     if (wait === "sleep") Atomics.wait(words, index, now);
+    else if (wait === "nap") Atomics.wait(words, index, now, NAP);
   }
 }
 

@@ -5,6 +5,7 @@
 import { Connection, pipe } from "@sabre/ipc";
 import { check, type Line, loopLine, type Table, timed } from "../_harness.ts";
 import { type Input, Peer, postLine } from "../_peer.ts";
+import { copierOut, copyIn, placesFor } from "../raw/copy.ts";
 import { postBytes, putValues, queueLine } from "./_ours.ts";
 
 export { postBytes, putValues };
@@ -48,6 +49,7 @@ function tableOf(name: string, size: number, count: number): Table {
           count / 5,
           isRight,
         ),
+        throughLine(peer, size, count),
         copyLine(size, count),
       ];
     },
@@ -87,6 +89,29 @@ export function bytesLine(
   };
 }
 
+/** A copy in and a copy out, written by hand, with room for eight messages. */
+function throughLine(peer: Peer, size: number, count: number): Line {
+  return {
+    name: "bare copies in and out, two threads, both spin",
+    count,
+    async run(items) {
+      const places = placesFor(8, size);
+      const done = peer.run("copyBytes", { places, count: items });
+      const take = copierOut(places);
+      const target = new Uint8Array(size);
+      take(target);
+      const result = await timed(items - 1, () => {
+        for (let i = 1; i < items; i++) {
+          take(target);
+          check(isOfSize(target, size));
+        }
+      });
+      await done;
+      return result;
+    },
+  };
+}
+
 /** What one copy into shared memory takes; a message is copied in and out, in two threads. */
 function copyLine(size: number, count: number): Line {
   const bytes = new Uint8Array(size).fill(7);
@@ -99,6 +124,10 @@ function copyLine(size: number, count: number): Line {
 }
 
 // -- Jobs --
+
+export function copyBytes({ places, count }: Input): void {
+  copyIn(places, new Uint8Array(places.size).fill(7), count);
+}
 
 export function sendBytes({ handle, count, size }: Input): void {
   const connection = Connection.from<Uint8Array>(handle);

@@ -3,6 +3,7 @@
 // The start of a process, and its end.
 
 import { Process } from "@sabre/ipc";
+import { MessageChannel, Worker as Thread } from "node:worker_threads";
 import { type Table, timed } from "../_harness.ts";
 import { outsideLine } from "../_outside.ts";
 
@@ -36,8 +37,27 @@ export const tables: Table[] = [
               }
             }),
         },
+        {
+          name: "bare worker of node:worker_threads, start and certain end",
+          count: 5,
+          run: (count) =>
+            timed(count, async () => {
+              for (let i = 0; i < count; i++) await runThread();
+            }),
+        },
         outsideLine("Python Process, start and join", python, ["starts"], 20),
       ];
     },
   },
 ];
+
+/** Starts the only kind of worker that Deno stops whatever it does, and waits until it has ended. */
+async function runThread(): Promise<void> {
+  const { port1, port2 } = new MessageChannel();
+  const ended = new Promise<void>((resolve) => port1.on("close", resolve));
+  new Thread(new URL("data:text/javascript,close()"), {
+    workerData: { port2 },
+    transferList: [port2],
+  });
+  await ended;
+}

@@ -39,6 +39,7 @@ export const tables: Table[] = [
       return [
         syncLine(peer, 5_000),
         rawLine("bare Atomics.wait and notify", peer, "sleep", 5_000),
+        rawLine("the same, each wait with a timeout", peer, "nap", 5_000),
         outsideLine("Python Pipe", python, ["trips"], 1_000),
       ];
     },
