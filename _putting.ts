@@ -14,12 +14,13 @@ import {
   pack,
   type Packet,
   packetWords,
+  recordWords,
   type RunArray,
   runType,
   writePacket,
   writeRun,
 } from "./_record.ts";
-import { copyIn, type Ring, wordsFor } from "./_ring.ts";
+import { copyIn, type Ring } from "./_ring.ts";
 import {
   ACCEPTANCE,
   attendGetters,
@@ -565,10 +566,10 @@ class RunSource implements Source {
 
   get need(): number {
     // Not for each freed word: a quarter of the ring, or what is left. One item if those are counted.
-    const left = wordsFor((this.#values.length - this.#done) * this.#size);
+    const left = (this.#values.length - this.#done) * this.#size;
     // The first goes as a single one would.
-    const least = this.#isLimited || this.#done === 0 ? 1 : (this.#store.ring.mask + 1) >> 2;
-    return 1 + Math.max(wordsFor(this.#size), Math.min(left, least));
+    const least = this.#isLimited || this.#done === 0 ? 0 : this.#store.ring.mask + 1;
+    return recordWords(Math.max(this.#size, Math.min(left, least)));
   }
 
   get value(): unknown {
@@ -595,7 +596,7 @@ class RunSource implements Source {
       items,
     );
     writeRun(store.ring, tailOf(store), this.#type, this.#values, this.#done, count);
-    commitPut(store, 1 + wordsFor(count * this.#size), count);
+    commitPut(store, recordWords(count * this.#size), count);
     this.#done += count;
     return count;
   }
@@ -614,8 +615,8 @@ function needOf(packet: Packet, store: Store): number {
 }
 
 function privateRing(size: number): Ring {
-  const words = new Int32Array(size);
-  return { words, bytes: new Uint8Array(words.buffer), start: 0, mask: size - 1 };
+  const words = new Int32Array(1 + size);
+  return { words, bytes: new Uint8Array(words.buffer), start: 1, mask: size - 1 };
 }
 
 /** The error of a call that puts into a closed queue. */

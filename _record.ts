@@ -1,6 +1,7 @@
 // Copyright 2026 the Sabre authors. MIT license.
 
-// Records: how messages lie in a ring. A record is a header word and a payload, padded to words.
+// Records: how messages lie in a ring. A record is a header word and a payload, padded to an even number
+// of words: so every header is at an even position, and every payload aligned as the ring says.
 //
 //   header = payload's length in bytes << 5 | type
 //
@@ -143,7 +144,12 @@ export function keep(packet: Packet): Packet {
 
 /** How many words the packet's record takes. */
 export function packetWords(packet: Packet): number {
-  return 1 + wordsFor(packet.length);
+  return recordWords(packet.length);
+}
+
+/** How many words the record of a payload of so many bytes takes. */
+export function recordWords(length: number): number {
+  return (wordsFor(length) + 2) & ~1;
 }
 
 /** The header of every record of an INT. */
@@ -296,7 +302,7 @@ export class Lifted {
 
   #makeRoom(length: number): number {
     const at = this.#used;
-    const used = at + wordsFor(length) * 4;
+    const used = at + ((length + 7) & ~7);
     if (used > this.#bytes.length) {
       const grown = new Uint8Array(2 ** Math.ceil(Math.log2(used)));
       grown.set(this.#bytes.subarray(0, at));
@@ -346,7 +352,7 @@ export function elementSize(type: number): number {
 
 /** How many words a record takes, by its header. */
 export function wordsOf(ring: Ring, header: number): number {
-  return 1 + wordsFor(lengthIn(ring, header));
+  return recordWords(lengthIn(ring, header));
 }
 
 /** How many messages the record holds; at least one. */

@@ -8,7 +8,10 @@
 export interface Ring {
   readonly words: Int32Array;
   readonly bytes: Uint8Array;
-  /** Index of the ring's first word. */
+  /**
+   * Index of the ring's first word. Odd: so what follows a header, which is at an even position, is
+   * aligned to 8 bytes. The engine copies shared memory byte by byte if one of the two sides is not.
+   */
   readonly start: number;
   /** Size in words, a power of two, less one. */
   readonly mask: number;
@@ -88,9 +91,12 @@ export function copyIn(
   from: number,
   count: number,
 ): void {
-  if (count > SHORT_WRITE / 4) return writeBytes(ring, position, source.bytes, from * 4, count * 4);
+  const first = source.start + from;
+  if (count > SHORT_WRITE / 4) {
+    return writeBytes(ring, position, source.bytes, first * 4, count * 4);
+  }
   const { words, start, mask } = ring;
-  for (let i = 0; i < count; i++) words[start + ((position + i) & mask)] = source.words[from + i]!;
+  for (let i = 0; i < count; i++) words[start + ((position + i) & mask)] = source.words[first + i]!;
 }
 
 /** Copies `length` bytes of aligned private memory into the ring; the last word may bring some more. */

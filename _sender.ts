@@ -30,6 +30,7 @@ import {
   type Packet,
   packetWords,
   PIECE,
+  recordWords,
   type RunArray,
   runType,
   writeInt,
@@ -37,7 +38,6 @@ import {
   writePiece,
   writeRun,
 } from "./_record.ts";
-import { wordsFor } from "./_ring.ts";
 import { Spinner, spinWhile } from "./_park.ts";
 import { ClosedError } from "./errors.ts";
 
@@ -335,7 +335,7 @@ class RunCall extends ManyCall {
       const left = (length - this.count) * size;
       // Not for each freed word: a quarter of the ring, or what is left. The first goes as one would.
       const quarter = Math.max(2, (side.ring.mask + 1) >> 2);
-      const least = 1 + (this.count === 0 ? wordsFor(size) : Math.min(wordsFor(left), quarter));
+      const least = recordWords(this.count === 0 ? size : Math.min(left, quarter * 4));
       if (!hasRoom(side, least)) {
         if (!isReaderGone(side)) return false;
         if (this.count > 0) return true;
@@ -344,7 +344,7 @@ class RunCall extends ManyCall {
       // As much as there is room for, not only for as much as was seen to be enough.
       const count = Math.floor(Math.min(left, (room(side) - 1) * 4, most) / size);
       writeRun(side.ring, side.own, this.#type, this.#values, this.count, count);
-      if (!publish(side, 1 + wordsFor(count * size))) {
+      if (!publish(side, recordWords(count * size))) {
         if (this.count > 0) return true;
         throw closedPeer(this.#values[0]);
       }
@@ -384,14 +384,14 @@ class Writing {
       // so that a message that is given up half-way keeps no later one out.
       const quarter = (side.ring.mask + 1) >> 2;
       const free = room(side);
-      const isLast = 1 + wordsFor(left) <= free && left <= MAX_PAYLOAD;
+      const isLast = left <= MAX_PAYLOAD && recordWords(left) <= free;
       if (!isLast && free < 2 * quarter) return false;
       // No more than a quarter at once, so that the reader copies one while the next is written.
-      const most = Math.min(free - quarter, Math.max(quarter, 4)) - 1;
+      const most = Math.min(free - quarter, quarter) - 2;
       const length = isLast ? left : Math.min(most * 4, MAX_PAYLOAD);
       writePiece(side.ring, side.own, this.#pieceType(left, length), packet, this.#sent, length);
       this.#sent += length;
-      if (!publish(side, 1 + wordsFor(length))) throw closedPeer(this.value);
+      if (!publish(side, recordWords(length))) throw closedPeer(this.value);
       if (isLast) return true;
     }
   }

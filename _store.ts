@@ -96,7 +96,7 @@ const OFFER_TYPE = 194; // likewise
 const OFFERS = 195; // count of offers taken. Raised under GET_LATCH, read by anyone
 const PUT_LINE = 224;
 const GET_LINE = PUT_LINE + LINE_WORDS;
-const RING = GET_LINE + LINE_WORDS;
+const RING = GET_LINE + LINE_WORDS + 1; // odd, as a ring wants it
 
 const NONE = 0;
 const OPEN = 1; // may be taken or withdrawn

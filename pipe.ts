@@ -71,7 +71,7 @@ export type { Handle, RunArray, SyncWaitOptions, WaitOptions };
 
 // Word layout of a pipe, in Int32 units.
 //
-//   0 header of the handle | 8 OWNER[2] | 10 DUPLEX | 11 SIZE | 32 channel[2] | 288 ring[1 or 2]
+//   0 header of the handle | 8 OWNER[2] | 10 DUPLEX | 11 SIZE | 32 channel[2] | 289 ring[1 or 2]
 //
 // Channel 0 and its ring lead from end 0 to end 1, channel 1 from end 1 to end 0. A simplex pipe has
 // the latter only, with the ring in the first place.
@@ -79,7 +79,7 @@ const OWNER = 8; // id of the agent that owns the end, 0: nobody yet. By CAS; go
 const DUPLEX = 10; // 1 or 0, written once before anybody else has the memory
 const SIZE = 11; // words of each ring, likewise
 const CHANNELS = 32;
-const RINGS = CHANNELS + 2 * CHANNEL_WORDS;
+const RINGS = CHANNELS + 2 * CHANNEL_WORDS + 1; // odd, as a ring wants it
 
 /**
  * What a `try` form of a receiving call answers: a value, nothing yet, or nothing ever again.

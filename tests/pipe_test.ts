@@ -1576,10 +1576,10 @@ class Model {
 /** Words that a message takes in the ring. */
 function wordsOf(value: unknown): number {
   if (typeof value === "number") {
-    return (value | 0) === value && !Object.is(value, -0) ? 2 : 3;
+    return (value | 0) === value && !Object.is(value, -0) ? 2 : 4;
   }
   const bytes = value instanceof Uint8Array ? value.length : encode(value);
-  return 1 + Math.ceil(bytes / 4);
+  return 2 * Math.ceil((4 + bytes) / 8);
 }
 
 function sendNow(end: Connection<Any, Any>, form: Form, value: unknown): Promise<unknown> {
@@ -1650,7 +1650,7 @@ class SendRunCommand implements Command {
     const sent = await outcome(() => here.sendManySync(values, { timeout: 0 }));
     assertEquals(sent, count > 0 ? count : "empty");
     // The record is free once its last element is taken.
-    const words = 1 + Math.ceil(count * size / 4);
+    const words = 2 * Math.ceil((4 + count * size) / 8);
     for (let i = 0; i < count; i++) model.add(values[i], i === count - 1 ? words : 0);
   }
   toString = () => `sendMany ${Deno.inspect(this.values)}`;

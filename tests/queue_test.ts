@@ -1389,10 +1389,10 @@ class Model {
 /** Words that an item takes in the ring. */
 function wordsOf(value: unknown): number {
   if (typeof value === "number") {
-    return (value | 0) === value && !Object.is(value, -0) ? 2 : 3;
+    return (value | 0) === value && !Object.is(value, -0) ? 2 : 4;
   }
   const bytes = value instanceof Uint8Array ? value.length : encode(value);
-  return 1 + Math.ceil(bytes / 4);
+  return 2 * Math.ceil((4 + bytes) / 8);
 }
 
 /** What a call without waiting brought: its value, "empty" for a timeout, "closed". */
@@ -1460,7 +1460,7 @@ class PutRunCommand implements Command {
     const put = await outcome(() => queue.putManySync(values, ONCE));
     assertEquals(put, count > 0 ? count : "empty");
     // The record is free once its last element is taken.
-    const words = 1 + Math.ceil(count * size / 4);
+    const words = 2 * Math.ceil((4 + count * size) / 8);
     for (let i = 0; i < count; i++) model.add(values[i], i === count - 1 ? words : 0);
     await model.settle(queue);
   }

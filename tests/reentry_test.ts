@@ -67,7 +67,7 @@ Deno.test("Connection.sendSync() sends its own message behind a promise that is 
   const [here, there] = pipe<unknown>({ capacity: 64 });
   fill(here);
   const first = here.send(1_000);
-  const second = here.sendMany(each("first", "second"));
+  const second = here.sendMany(each("one", "two"));
   there.tryReceive();
   await first;
   const got: unknown[] = [];
@@ -80,7 +80,7 @@ Deno.test("Connection.sendSync() sends its own message behind a promise that is 
   };
   here.sendSync(value, { timeout: 50 });
   got.push(...drain(there));
-  assertEquals(got.slice(-4), [1_000, "first", "second", { text: "of sendSync" }]);
+  assertEquals(got.slice(-4), [1_000, "one", "two", { text: "of sendSync" }]);
   assertEquals(await second, 2);
 });
 

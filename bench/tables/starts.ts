@@ -54,6 +54,8 @@ export const tables: Table[] = [
 /** Starts the only kind of worker that Deno stops whatever it does, and waits until it has ended. */
 async function runThread(): Promise<void> {
   const { port1, port2 } = new MessageChannel();
+  // Keeps the event loop alive, which the wait for its end alone does not.
+  port1.on("message", () => {});
   const ended = new Promise<void>((resolve) => port1.on("close", resolve));
   new Thread(new URL("data:text/javascript,close()"), {
     workerData: { port2 },

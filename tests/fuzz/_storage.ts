@@ -140,7 +140,7 @@ async function fuzzPipe(random: Random): Promise<void> {
   }
   // Positions and bits of both channels, and the words of the ends.
   const channels = [8, 9, 32, 64, 65, 96, 128, 160, 192, 193, 224, 256];
-  damage(words, 8, random() < 0.5 ? channels : [...channels, 288, 289, 290, 291], random);
+  damage(words, 8, random() < 0.5 ? channels : [...channels, 289, 290, 291, 292], random);
   const calls: (() => unknown)[] = [
     () => a.tryReceive(),
     () => a.receiveSync(wait),
