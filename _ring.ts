@@ -30,9 +30,8 @@ export function isRingSize(size: number): boolean {
 /** Largest storage: positions must stay comparable. */
 const MAX_BYTES = 1 << 30;
 const MIN_BYTES = 64;
-/** Bytes up to which a loop over words is quicker than a block copy: into the ring, and out of it. */
-const SHORT_WRITE = 256;
-const SHORT_READ = 2_048;
+/** Bytes up to which a loop over words is quicker than a block copy. */
+const SHORT = 256;
 
 /** The ring of `size` words from word `start` of the memory. */
 export function ringAt(words: Int32Array, start: number, size: number): Ring {
@@ -92,7 +91,7 @@ export function copyIn(
   count: number,
 ): void {
   const first = source.start + from;
-  if (count > SHORT_WRITE / 4) {
+  if (count > SHORT / 4) {
     return writeBytes(ring, position, source.bytes, first * 4, count * 4);
   }
   const { words, start, mask } = ring;
@@ -107,7 +106,7 @@ export function writeAligned(
   source: Uint8Array,
   length: number,
 ): void {
-  if (length > SHORT_WRITE) return writeBytes(ring, position, source, 0, length);
+  if (length > SHORT) return writeBytes(ring, position, source, 0, length);
   const { words, start, mask } = ring;
   const count = (length + 3) >>> 2;
   for (let i = 0; i < count; i++) words[start + ((position + i) & mask)] = sourceWords[i]!;
@@ -141,7 +140,7 @@ export function readAligned(
   target: Uint8Array,
   length: number,
 ): void {
-  if (length > SHORT_READ) return readBytes(ring, position, 0, target, 0, length);
+  if (length > SHORT) return readBytes(ring, position, 0, target, 0, length);
   const { words, start, mask } = ring;
   const count = (length + 3) >>> 2;
   for (let i = 0; i < count; i++) targetWords[i] = words[start + ((position + i) & mask)]!;
@@ -149,7 +148,7 @@ export function readAligned(
 
 /** Copies `length` bytes into memory of their own. */
 export function readOut(ring: Ring, position: number, length: number): Uint8Array<ArrayBuffer> {
-  if (length > SHORT_READ || (length & 3) !== 0) {
+  if (length > SHORT || (length & 3) !== 0) {
     const bytes = new Uint8Array(length);
     readBytes(ring, position, 0, bytes, 0, length);
     return bytes;
