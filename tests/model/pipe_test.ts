@@ -30,8 +30,8 @@ Deno.test("the scenarios of the pipe need nothing that is refused", () => {
   assertEquals([...files].sort(), ["_sender.ts", "_wait.ts"]);
 });
 
-Deno.test("six messages over a ring of three", () => {
-  const sending = [1, 2, 3, 4, 5, 6].map((value): Sending => ({ bytes: [value, 16] }));
+Deno.test("six messages over a ring of four", () => {
+  const sending = [1, 2, 3, 4, 5, 6].map((value): Sending => ({ bytes: [value, 12] }));
   pipe(sending, new Array(6).fill(receive), { size: 16 });
 });
 
@@ -50,12 +50,12 @@ Deno.test("positions may overflow", () => {
 });
 
 Deno.test("a message that is larger than the ring arrives in pieces", () => {
-  pipe([{ bytes: [1, 24] }, send(2), close], [all]);
+  pipe([{ bytes: [1, 64] }, send(2), close], [all], { size: 16 });
 });
 
 Deno.test("a message that is given up half-way is never seen", () => {
   const bounds = { timeouts: 1, late: 1 };
-  pipe([{ bytes: [1, 16], timeout: 5 }, send(2), close], [all], {}, bounds);
+  pipe([{ bytes: [1, 64], timeout: 5 }, close], [all], { size: 16 }, bounds);
 });
 
 Deno.test("many messages at once", () => {
@@ -65,5 +65,5 @@ Deno.test("many messages at once", () => {
 
 Deno.test("a side survives the death of the other one anywhere", () => {
   pipe([...sendAll(1, 2, 3), close], [all], { deaths: true }, { ...DEATH, eaten: true });
-  pipe([{ bytes: [1, 16] }, close], [all], { deaths: true }, DEATH);
+  pipe([{ bytes: [1, 64] }, close], [all], { deaths: true, size: 16 }, DEATH);
 });

@@ -12,13 +12,13 @@ Deno.test("six messages over a ring of two", () => {
 });
 
 Deno.test("a long message that is given up half-way is never seen", () => {
-  const sending = [{ bytes: [1, 24], timeout: 5 }, { bytes: [2, 16] }, { close: true }];
-  holds(pipes, "pipe", [sending, [{ all: true }]], { timeouts: 2, late: 2 });
+  const sending = [{ bytes: [1, 64], timeout: 5 }, { send: 2 }, { close: true }];
+  holds(pipes, "pipe", [sending, [{ all: true }], { size: 16 }], { timeouts: 1, late: 1 });
 });
 
 Deno.test("a side survives the death of the other one in the midst of a long message", () => {
-  const sending = [{ bytes: [1, 24] }, { send: 2 }, { close: true }];
-  holds(pipes, "pipe", [sending, [{ all: true }], { deaths: true }], DEATH);
+  const sending = [{ bytes: [1, 64] }, { send: 2 }, { close: true }];
+  holds(pipes, "pipe", [sending, [{ all: true }], { deaths: true, size: 16 }], DEATH);
 });
 
 Deno.test("time runs out and a side dies", () => {
