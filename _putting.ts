@@ -565,7 +565,8 @@ class RunSource implements Source {
   }
 
   get need(): number {
-    // Not for each freed word: a quarter of the ring, or what is left. One item if those are counted.
+    // In bytes. Not for each freed word: a quarter of the ring, which has four bytes a word, or what is
+    // left. One item if those are counted.
     const left = (this.#values.length - this.#done) * this.#size;
     // The first goes as a single one would.
     const least = this.#isLimited || this.#done === 0 ? 0 : this.#store.ring.mask + 1;

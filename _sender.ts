@@ -387,7 +387,7 @@ class Writing {
       const isLast = left <= MAX_PAYLOAD && recordWords(left) <= free;
       if (!isLast && free < 2 * quarter) return false;
       // No more than a quarter at once, so that the reader copies one while the next is written.
-      const most = Math.min(free - quarter, Math.max(quarter, 4)) - 2;
+      const most = Math.min(free - quarter, quarter) - 2;
       const length = isLast ? left : Math.min(most * 4, MAX_PAYLOAD);
       writePiece(side.ring, side.own, this.#pieceType(left, length), packet, this.#sent, length);
       this.#sent += length;

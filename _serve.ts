@@ -112,7 +112,6 @@ export async function serve(
   let known = "";
   let turned = performance.now();
   for await (const first of connection) {
-    let start = performance.now();
     // Those that are there already need no promise.
     for (let task: Task | undefined = first; task !== undefined; task = nextOf(connection)) {
       const [number, kind, name, sent]: Task = task;
@@ -123,6 +122,7 @@ export async function serve(
       const from = stateOf(number, SENT);
       const to = stateOf(number, BEGUN);
       if (states.compareExchange(number & (WINDOW - 1), from, to) !== from) continue;
+      const start = performance.now();
       let value: unknown;
       let error: [unknown] | undefined;
       try {
@@ -147,10 +147,9 @@ export async function serve(
       }
       const end = performance.now();
       await reply(connection, task, end - start, value, error);
-      start = end;
       if (end - turned > TURN) {
         await new Promise<void>((resolve) => later(resolve));
-        start = turned = performance.now();
+        turned = performance.now();
       }
     }
   }
