@@ -90,6 +90,11 @@ export class Receiver {
     return this.calls.isFree() ? this.takeBytesInto(target) : EMPTY;
   }
 
+  /** Fills the target from its start with numbers if no call waits and some are there; how many. */
+  tryReceiveManyInto(target: RunArray): number {
+    return this.calls.isFree() ? this.takeInto(target) : 0;
+  }
+
   /** Whether nothing more will come. */
   isAtEnd(): boolean {
     // In this order: what was sent before the end is still received.

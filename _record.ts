@@ -13,12 +13,15 @@ import {
   damaged,
   readAligned,
   readBytes,
+  readInts,
   readOut,
   readWord,
   type Ring,
+  SHORT,
   wordsFor,
   writeAligned,
   writeBytes,
+  writeInts,
   writeWord,
 } from "./_ring.ts";
 
@@ -88,6 +91,13 @@ export interface Packet {
   low: number;
   high: number;
 }
+
+/** The type of a run of an `Int32Array`. */
+const INTS = RUN + KINDS.indexOf(Int32Array);
+
+/** Bytes of one element by the type of the run; 0 for all other types. */
+const SIZES = new Uint8Array(1 << TYPE_BITS);
+for (const [kind, { BYTES_PER_ELEMENT }] of KINDS.entries()) SIZES[RUN + kind] = BYTES_PER_ELEMENT;
 
 const NO_BYTES = new Uint8Array(0);
 const float = new Float64Array(1);
@@ -334,6 +344,8 @@ export function readInto(
 /** The type of a run of this array's elements; `undefined` if they travel one by one. */
 export function runType(values: unknown): number | undefined {
   if (!ArrayBuffer.isView(values)) return undefined;
+  // The most frequent one first.
+  if (values instanceof Int32Array) return INTS;
   for (let kind = 0; kind < KINDS.length; kind++) {
     if (values instanceof KINDS[kind]!) return RUN + kind;
   }
@@ -347,7 +359,7 @@ export function isTypedArray(value: unknown): value is RunArray {
 
 /** Bytes of one element of a run; 0 if the type is not that of a run. */
 export function elementSize(type: number): number {
-  return KINDS[type - RUN]?.BYTES_PER_ELEMENT ?? 0;
+  return SIZES[type]!;
 }
 
 /** How many words a record takes, by its header. */
@@ -384,6 +396,13 @@ export function writeRun(
 ): void {
   const size = elementSize(type);
   writeWord(ring, position, (count * size << TYPE_BITS) | type);
+  // Needs no further view of the memory, which takes longer than the copy. Not for memory that others
+  // have too: they could make it grow in this moment.
+  if (
+    values instanceof Int32Array && values.buffer instanceof ArrayBuffer && count === values.length
+  ) {
+    return writeInts(ring, position + 1, values, count);
+  }
   const bytes = new Uint8Array(values.buffer, values.byteOffset + from * size, count * size);
   writeBytes(ring, position + 1, bytes, 0, bytes.length);
 }
@@ -418,6 +437,11 @@ export function readRunInto(
   count: number,
 ): boolean {
   if (runType(target) !== type) return false;
+  // As above.
+  if (target instanceof Int32Array && count <= SHORT / 4) {
+    readInts(ring, position + 1 + index, target, at, count);
+    return true;
+  }
   const size = elementSize(type);
   const bytes = new Uint8Array(target.buffer, target.byteOffset + at * size, count * size);
   readBytes(ring, position + 1, index * size, bytes, 0, bytes.length);

@@ -31,7 +31,7 @@ export function isRingSize(size: number): boolean {
 const MAX_BYTES = 1 << 30;
 const MIN_BYTES = 64;
 /** Bytes up to which a loop over words is quicker than a block copy. */
-const SHORT = 256;
+export const SHORT = 256;
 
 /** The ring of `size` words from word `start` of the memory. */
 export function ringAt(words: Int32Array, start: number, size: number): Ring {
@@ -96,6 +96,34 @@ export function copyIn(
   }
   const { words, start, mask } = ring;
   for (let i = 0; i < count; i++) words[start + ((position + i) & mask)] = source.words[first + i]!;
+}
+
+/** Copies all integers of the source into the ring from `position` on. Runs no code of the source. */
+export function writeInts(ring: Ring, position: number, source: Int32Array, length: number): void {
+  const { words, start, mask } = ring;
+  const at = start + (position & mask);
+  const first = Math.min(length, start + mask + 1 - at);
+  if (first === length) {
+    words.set(source, at);
+  } else {
+    for (let i = 0; i < first; i++) words[at + i] = source[i]!;
+    for (let i = first; i < length; i++) words[start + i - first] = source[i]!;
+  }
+}
+
+/** Copies `count` integers from `position` on to `target[to..]`. Runs no code of the target. */
+export function readInts(
+  ring: Ring,
+  position: number,
+  target: Int32Array,
+  to: number,
+  count: number,
+): void {
+  const { words, start, mask } = ring;
+  const at = start + (position & mask);
+  const first = Math.min(count, start + mask + 1 - at);
+  for (let i = 0; i < first; i++) target[to + i] = words[at + i]!;
+  for (let i = first; i < count; i++) target[to + i] = words[start + i - first]!;
 }
 
 /** Copies `length` bytes of aligned private memory into the ring; the last word may bring some more. */

@@ -32,7 +32,6 @@ import {
   PIECE,
   recordWords,
   type RunArray,
-  runType,
   writeInt,
   writePacket,
   writePiece,
@@ -99,6 +98,17 @@ export class Sender {
     return true;
   }
 
+  /** Sends all elements of an array if no call waits and there is room for them in one record. */
+  trySendRun(values: RunArray, type: number): boolean {
+    const { side, calls } = this;
+    const bytes = values.length * elementSize(type);
+    const words = recordWords(bytes);
+    if (bytes === 0 || bytes > MAX_PAYLOAD || !calls.isFree() || !hasRoom(side, words)) return false;
+    writeRun(side.ring, side.own, type, values, 0, values.length);
+    if (!publish(side, words)) throw closedPeer(values[0]);
+    return true;
+  }
+
   /** Whether the message that could not be sent just now is larger than the whole storage. */
   isTooLarge(): boolean {
     return !isOrdinary(this.side, packet);
@@ -120,8 +130,8 @@ export class Sender {
     return new SendCall(this, value, own);
   }
 
-  sendManyCall(values: Iterable<unknown> | RunArray): ManyCall {
-    const type = runType(values);
+  /** A call that sends many messages: elements of runs of the type, if there is one. */
+  sendManyCall(values: Iterable<unknown> | RunArray, type: number | undefined): ManyCall {
     return type === undefined
       ? new IterableCall(this, values as Iterable<unknown>)
       : new RunCall(this, values as RunArray, type);
@@ -140,8 +150,7 @@ export class Sender {
 
   /** Waits a little for room for what the last try could not send, as that is quicker than going to sleep. */
   spin(): void {
-    // There may be room for the first piece of a larger one.
-    if (this.calls.waiting.length === 0 && !this.isTooLarge()) {
+    if (this.calls.waiting.length === 0) {
       this.#spinner.spin(this.side.words, roomIndex(this.side), this.side.seen);
     }
   }

@@ -488,13 +488,21 @@ export function exitGet(store: Store): void {
 /** How many items a newcomer can get from the ring. Under the latch of the get side. */
 export function gettable(store: Store): number {
   const { words } = store;
+  // Others may have got beyond what this agent saw: then it is no more than a negative number.
+  const seen = ((store.seen >> 1) - (words[GETS]! >> 1)) << 1 >> 1;
+  const isCurrent = seen > 0 && store.ownGets === words[GETS]!;
+  // Nobody waits and nobody was assigned anything: whoever died has nothing to do with what is next.
+  if (isCurrent && words[OUTSTANDING]! === 0 && waitingNow(store.gets) === 0) return seen;
+  return gettableNow(store);
+}
+
+/** The same, having put in order what the dead left, and served those who wait. */
+function gettableNow(store: Store): number {
+  const { words } = store;
   // What was assigned to the dead was put before what is next.
   if (deaths(store.domain) !== words[GET_SEEN]!) mendGets(store);
   // Those who wait come first. Mostly nobody does, as they are served when items come.
   if (waitingNow(store.gets) > 0) serveGets(store);
-  // Others may have got beyond what this agent saw: then it is no more than a negative number.
-  const seen = ((store.seen >> 1) - (words[GETS]! >> 1)) << 1 >> 1;
-  if (seen > 0 && store.ownGets === words[GETS]!) return seen;
   store.ownGets = words[GETS]!;
   const puts = Atomics.load(words, PUTS);
   const count = difference(puts, words[GETS]!);

@@ -60,7 +60,7 @@ import {
 } from "./_options.ts";
 import type { Call, Calls } from "./_calls.ts";
 import { EMPTY, Receiver } from "./_receiver.ts";
-import { isTypedArray, type RunArray } from "./_record.ts";
+import { isTypedArray, type RunArray, runType } from "./_record.ts";
 import { damaged, isRingSize, ringAt, ringWords } from "./_ring.ts";
 import { Sender } from "./_sender.ts";
 import { whatOf } from "./_report.ts";
@@ -335,7 +335,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     if (sender.trySend(value)) return;
     const call = sender.sendCall(value, true);
     this.#assertNoDeadlock(timeout, call, sender.calls, "send");
-    sender.spin();
+    if (!sender.isTooLarge()) sender.spin();
     sender.calls.runSync(call, timeout, "send", "send");
   }
 
@@ -398,7 +398,8 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     const signal = signalOf(options, "send");
     const timeout = timeoutOf(options, "send");
     const sender = this.#toSend("send", undefined);
-    const call = sender.sendManyCall(checkIterable(values, "send"));
+    checkIterable(values, "send");
+    const call = sender.sendManyCall(values, runType(values));
     await sender.calls.run(call, timeout, signal, "send");
     return call.count;
   }
@@ -424,7 +425,18 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
   sendManySync(values: Iterable<Out> | RunArray, options?: SyncWaitOptions): number {
     const timeout = timeoutOf(options, "send");
     const sender = this.#toSend("send", undefined);
-    const call = sender.sendManyCall(checkIterable(values, "send"));
+    checkIterable(values, "send");
+    const type = runType(values);
+    if (type !== undefined) {
+      const run = values as RunArray;
+      let isSent = sender.trySendRun(run, type);
+      if (!isSent && timeout > 0) {
+        sender.spin();
+        isSent = sender.trySendRun(run, type);
+      }
+      if (isSent) return run.length;
+    }
+    const call = sender.sendManyCall(values, type);
     this.#assertNoDeadlock(timeout, call, sender.calls, "send");
     sender.calls.runSync(call, timeout, "send", "sendMany");
     return call.count;
@@ -477,7 +489,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     if (sender.trySendBytes(bytes)) return;
     const call = sender.sendCall(bytes, true);
     this.#assertNoDeadlock(timeout, call, sender.calls, "send bytes");
-    sender.spin();
+    if (!sender.isTooLarge()) sender.spin();
     sender.calls.runSync(call, timeout, "send bytes", "sendBytes");
   }
 
@@ -689,9 +701,15 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     const timeout = timeoutOf(options, "receive");
     checkTarget(target, "receive");
     const receiver = this.#toReceive("receive");
+    let count = receiver.tryReceiveManyInto(target);
+    if (count > 0) return count;
+    if (timeout > 0) {
+      receiver.spin();
+      count = receiver.tryReceiveManyInto(target);
+      if (count > 0) return count;
+    }
     const call = receiver.receiveManyIntoCall(target);
     this.#assertNoDeadlock(timeout, call, receiver.calls, "receive");
-    if (timeout > 0 && !call.hasEnded && !receiver.isReady()) receiver.spin();
     receiver.calls.runSync(call, timeout, "receive", "receiveManyInto");
     return call.count;
   }
@@ -1193,11 +1211,11 @@ function checkBytes(bytes: unknown, action: string): Uint8Array {
   );
 }
 
-function checkIterable<T>(values: T, action: string): T {
+function checkIterable(values: unknown, action: string): void {
   if (
     (typeof values === "object" || typeof values === "string") && values !== null &&
     Symbol.iterator in Object(values)
-  ) return values;
+  ) return;
   throw new TypeError(
     `Cannot ${action} as an iterable is needed: current value is ${show(values)}`,
   );
