@@ -9,16 +9,20 @@
 //
 // Word layout, in Int32 units from `base`; groups written by different agents are 128 bytes apart.
 //
-//   0 TAIL | 32 HEAD | 33 INDEX | 64 READER | 96 WRITER
+//   0 TAIL | 32 HEAD | 33 INDEX
 //
-// - TAIL: where the next record goes. Stored by the writer, after the record: it publishes.
-// - HEAD: where the next record is read. Stored by the reader, after it copied: it frees.
+//   word of a side = its position << 1 | what that side must know of the other one
+//
+// - TAIL: where the next record goes. Raised by the writer, after the record: it publishes.
+// - HEAD: where the next record is read. Raised by the reader, after it copied: it frees.
+//   Both are raised by an addition that returns the two bits below; positions are even, so that there is
+//   room for them. The other side sets them: the reader in TAIL, the writer in HEAD.
+// - WANTS: set by the other side before it looks a last time and sleeps, cleared as it is woken. Either
+//   that last look sees the new position, or the addition sees the bit: they are of one word.
+// - GONE: set when the other side closed; never cleared.
 // - INDEX: how many messages of the record at HEAD, which is a run, were taken. The owner of the
 //   reading side keeps it to itself: it clears the word as it takes the end over, and writes it down when
 //   it gives the end away. Plain: only the owner touches it, and owners follow each other by CAS.
-// - READER: what the writer must know of the reader. WRITER: what the reader must know of the writer.
-//   Bits: WANTS, set by the side before it looks a last time and sleeps, cleared by the other side as
-//   it wakes it. GONE, set when the side closed; never cleared.
 
 import { deaths, type Domain, isAlive, unpark } from "./_agent.ts";
 import { damaged, type Ring } from "./_ring.ts";
@@ -26,14 +30,13 @@ import { damaged, type Ring } from "./_ring.ts";
 const TAIL = 0;
 const HEAD = 32;
 const INDEX = 33;
-const READER = 64;
-const WRITER = 96;
 
 const WANTS = 1;
 const GONE = 2;
+const BITS = WANTS | GONE;
 
 /** How many words the positions and bits of one direction take. */
-export const CHANNEL_WORDS = 128;
+export const CHANNEL_WORDS = 64;
 
 /** One side of a channel, as the agent that owns it sees it. */
 export interface Side {
@@ -61,7 +64,7 @@ export function writerOf(
   base: number,
   peer: number,
 ): Side {
-  const own = Atomics.load(words, base + TAIL);
+  const own = positionIn(Atomics.load(words, base + TAIL));
   // As if it were full: the first look then finds out.
   const seen = (own - ring.mask - 1) | 0;
   return { domain, words, ring, base, peer, own, seen, index: 0, deaths: -1 };
@@ -75,7 +78,7 @@ export function readerOf(
   base: number,
   peer: number,
 ): Side {
-  const own = Atomics.load(words, base + HEAD);
+  const own = positionIn(Atomics.load(words, base + HEAD));
   // Written before this agent became the owner.
   const index = words[base + INDEX]!;
   // As if nothing were there, likewise.
@@ -91,12 +94,11 @@ export function hasRoom(writer: Side, need: number): boolean {
 
 /** How many words are free, looked up anew. */
 export function room(writer: Side): number {
-  const seen = Atomics.load(writer.words, writer.base + HEAD);
-  const size = writer.ring.mask + 1;
-  const free = size - ((writer.own - seen) | 0);
+  const ahead = distance(writer, Atomics.load(writer.words, writer.base + HEAD));
+  const free = writer.ring.mask + 1 + ahead;
   // Not where a reader can be. What follows relies on it, as each side does on the other.
-  if (free < 0 || free > size) throw damaged("write");
-  writer.seen = seen;
+  if (free < 0 || ahead > 0) throw damaged("write");
+  writer.seen = (writer.own + ahead) | 0;
   return free;
 }
 
@@ -105,28 +107,26 @@ export function room(writer: Side): number {
  * somebody to read them.
  */
 export function publish(writer: Side, count: number): boolean {
-  const { words, base } = writer;
   writer.own = (writer.own + count) | 0;
   // Publishes: a reader that sees the new TAIL may read the records before it.
-  Atomics.store(words, base + TAIL, writer.own);
-  const news = Atomics.load(words, base + READER);
-  if (news !== 0) wakeSide(writer, READER, news);
-  return (news & GONE) === 0 && isPeerAlive(writer);
+  const bits = Atomics.add(writer.words, writer.base + TAIL, count << 1) & BITS;
+  if (bits !== 0) wakeSide(writer, TAIL, bits);
+  return (bits & GONE) === 0 && isPeerAlive(writer);
 }
 
 /** Asks to be woken when room was made. To be said before the last look. */
 export function wantRoom(writer: Side): void {
-  Atomics.or(writer.words, writer.base + WRITER, WANTS);
+  Atomics.or(writer.words, writer.base + HEAD, WANTS);
 }
 
 /** Whether nobody will ever read what is written now. */
 export function isReaderGone(writer: Side): boolean {
-  return (Atomics.load(writer.words, writer.base + READER) & GONE) !== 0 || !isPeerAlive(writer);
+  return isReaderClosed(writer.words, writer.base) || !isPeerAlive(writer);
 }
 
 /** Ends the writing: what was published is still read. */
 export function closeWriter(writer: Side): void {
-  Atomics.or(writer.words, writer.base + WRITER, GONE);
+  Atomics.or(writer.words, writer.base + HEAD, GONE);
   wakePeer(writer);
 }
 
@@ -135,10 +135,9 @@ export function closeWriter(writer: Side): void {
 /** Whether a record is there. */
 export function hasRecord(reader: Side): boolean {
   if (((reader.seen - reader.own) | 0) > 0) return true;
-  const seen = Atomics.load(reader.words, reader.base + TAIL);
-  const there = (seen - reader.own) | 0;
+  const there = distance(reader, Atomics.load(reader.words, reader.base + TAIL));
   if (there < 0 || there > reader.ring.mask + 1) throw damaged("read");
-  reader.seen = seen;
+  reader.seen = (reader.own + there) | 0;
   return there > 0;
 }
 
@@ -149,27 +148,25 @@ export function wordsThere(reader: Side): number {
 
 /** Frees the `count` words read at the reader's position. */
 export function release(reader: Side, count: number): void {
-  const { words, base } = reader;
   reader.own = (reader.own + count) | 0;
   // Frees: a writer that sees the new HEAD may write over what was before it.
-  Atomics.store(words, base + HEAD, reader.own);
-  const news = Atomics.load(words, base + WRITER);
-  if (news !== 0) wakeSide(reader, WRITER, news);
+  const bits = Atomics.add(reader.words, reader.base + HEAD, count << 1) & BITS;
+  if (bits !== 0) wakeSide(reader, HEAD, bits);
 }
 
 /** Asks to be woken when something was written. To be said before the last look. */
 export function wantRecord(reader: Side): void {
-  Atomics.or(reader.words, reader.base + READER, WANTS);
+  Atomics.or(reader.words, reader.base + TAIL, WANTS);
 }
 
 /** Whether nothing more will be written; what is there must be looked for after this, once more. */
 export function isWriterGone(reader: Side): boolean {
-  return (Atomics.load(reader.words, reader.base + WRITER) & GONE) !== 0 || !isPeerAlive(reader);
+  return isWriterClosed(reader.words, reader.base) || !isPeerAlive(reader);
 }
 
 /** Ends the reading: what is written is dropped. */
 export function closeReader(reader: Side): void {
-  Atomics.or(reader.words, reader.base + READER, GONE);
+  Atomics.or(reader.words, reader.base + TAIL, GONE);
   wakePeer(reader);
 }
 
@@ -183,21 +180,36 @@ export function roomIndex(writer: Side): number {
   return writer.base + HEAD;
 }
 
+/** What the word of the other side holds as long as it is where it was seen. */
+export function seenWord(side: Side, index: number): number {
+  return (side.seen << 1) | (Atomics.load(side.words, index) & BITS);
+}
+
 /** Whether the owner of the writing side has closed it. */
 export function isWriterClosed(words: Int32Array, base: number): boolean {
-  return (Atomics.load(words, base + WRITER) & GONE) !== 0;
+  return (Atomics.load(words, base + HEAD) & GONE) !== 0;
 }
 
 /** Whether the owner of the reading side has closed it. */
 export function isReaderClosed(words: Int32Array, base: number): boolean {
-  return (Atomics.load(words, base + READER) & GONE) !== 0;
+  return (Atomics.load(words, base + TAIL) & GONE) !== 0;
 }
 
 // -- Both --------------------------------------------------------------------------------------
 
+/** The position in the word of a side: modulo 2^31, like all that is compared with it. */
+function positionIn(word: number): number {
+  return (word & ~BITS) >> 1;
+}
+
+/** How far the position in a word is ahead of the side's own. */
+function distance(side: Side, word: number): number {
+  return ((word & ~BITS) - (side.own << 1)) >> 1;
+}
+
 /** The other side has bits set: wakes it if it wants to be. */
-function wakeSide(side: Side, which: number, news: number): void {
-  if ((news & WANTS) === 0) return;
+function wakeSide(side: Side, which: number, bits: number): void {
+  if ((bits & WANTS) === 0) return;
   // Cleared first: if the other side sets it again meanwhile, it looks again after that.
   Atomics.and(side.words, side.base + which, ~WANTS);
   wakePeer(side);

@@ -11,6 +11,7 @@ import {
   isWriterGone,
   newsIndex,
   release,
+  seenWord,
   type Side,
   wantRecord,
   wordsThere,
@@ -167,9 +168,9 @@ export class Receiver {
 
   /** Waits a little for news, as that is quicker than going to sleep. */
   spin(): void {
-    if (this.calls.waiting.length === 0) {
-      this.#spinner.spin(this.side.words, newsIndex(this.side), this.side.seen);
-    }
+    if (this.calls.waiting.length > 0) return;
+    const index = newsIndex(this.side);
+    this.#spinner.spin(this.side.words, index, seenWord(this.side, index));
   }
 
   close(): void {
@@ -445,7 +446,7 @@ export class ValueCall extends Call {
 
   protected override spin(): boolean {
     const { side, isHalfway } = this.#receiver;
-    return isHalfway && spinWhile(side.words, newsIndex(side), side.seen);
+    return isHalfway && spinWhile(side.words, newsIndex(side), seenWord(side, newsIndex(side)));
   }
 }
 

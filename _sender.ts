@@ -10,6 +10,7 @@ import {
   publish,
   room,
   roomIndex,
+  seenWord,
   type Side,
   wantRoom,
 } from "./_channel.ts";
@@ -103,7 +104,9 @@ export class Sender {
     const { side, calls } = this;
     const bytes = values.length * elementSize(type);
     const words = recordWords(bytes);
-    if (bytes === 0 || bytes > MAX_PAYLOAD || !calls.isFree() || !hasRoom(side, words)) return false;
+    if (bytes === 0 || bytes > MAX_PAYLOAD || !calls.isFree() || !hasRoom(side, words)) {
+      return false;
+    }
     writeRun(side.ring, side.own, type, values, 0, values.length);
     if (!publish(side, words)) throw closedPeer(values[0]);
     return true;
@@ -150,9 +153,9 @@ export class Sender {
 
   /** Waits a little for room for what the last try could not send, as that is quicker than going to sleep. */
   spin(): void {
-    if (this.calls.waiting.length === 0) {
-      this.#spinner.spin(this.side.words, roomIndex(this.side), this.side.seen);
-    }
+    if (this.calls.waiting.length > 0) return;
+    const index = roomIndex(this.side);
+    this.#spinner.spin(this.side.words, index, seenWord(this.side, index));
   }
 
   close(): void {
@@ -408,7 +411,8 @@ class Writing {
   /** Waits a little for room for the next piece: the reader is still busy with those before it. */
   spin(): boolean {
     const side = this.#side;
-    return !isOrdinary(side, this.#packet) && spinWhile(side.words, roomIndex(side), side.seen);
+    if (isOrdinary(side, this.#packet)) return false;
+    return spinWhile(side.words, roomIndex(side), seenWord(side, roomIndex(side)));
   }
 
   #pieceType(left: number, length: number): number {

@@ -45,8 +45,8 @@ Deno.test("a reader that closes ends the writer", () => {
 });
 
 Deno.test("positions may overflow", () => {
-  pipe([...sendAll(1, 2, 3), close], [all], { from: 0x7ffffffd });
-  pipe([...sendAll(1, 2, 3), close], [all], { from: -3 });
+  pipe([...sendAll(1, 2, 3), close], [all], { from: 2 ** 30 - 4 });
+  pipe([...sendAll(1, 2, 3), close], [all], { from: -4 });
 });
 
 Deno.test("a message that is larger than the ring arrives in pieces", () => {

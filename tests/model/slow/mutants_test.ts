@@ -43,7 +43,7 @@ const mutants: readonly Mutant[] = [
   {
     name: "a writer that does not wake the reader",
     file: "_channel.ts",
-    edits: [["if (news !== 0) wakeSide(writer, READER, news);", ""]],
+    edits: [["if (bits !== 0) wakeSide(writer, TAIL, bits);", ""]],
     scenario: "pipe",
     args: pipe([send(1)], [receive]),
     shows: "deadlock",
@@ -51,13 +51,11 @@ const mutants: readonly Mutant[] = [
   {
     name: "a writer that looks whom to wake before it publishes",
     file: "_channel.ts",
-    edits: [
-      ["  Atomics.store(words, base + TAIL, writer.own);\n", ""],
-      [
-        "if (news !== 0) wakeSide(writer, READER, news);",
-        "if (news !== 0) wakeSide(writer, READER, news);\n  Atomics.store(words, base + TAIL, writer.own);",
-      ],
-    ],
+    edits: [[
+      "const bits = Atomics.add(writer.words, writer.base + TAIL, count << 1) & BITS;",
+      "const bits = Atomics.load(writer.words, writer.base + TAIL) & BITS;\n" +
+      "Atomics.add(writer.words, writer.base + TAIL, count << 1);",
+    ]],
     scenario: "pipe",
     args: pipe([send(1)], [receive]),
     shows: "deadlock",
@@ -65,7 +63,10 @@ const mutants: readonly Mutant[] = [
   {
     name: "a plain store of an index",
     file: "_channel.ts",
-    edits: [["Atomics.store(words, base + TAIL, writer.own)", "words[base + TAIL] = writer.own"]],
+    edits: [[
+      "Atomics.add(writer.words, writer.base + TAIL, count << 1) & BITS",
+      "((writer.words[writer.base + TAIL]! += count << 1), 0)",
+    ]],
     scenario: "pipe",
     args: pipe([send(1)], [receive]),
     shows: "race",
@@ -75,7 +76,7 @@ const mutants: readonly Mutant[] = [
     file: "_receiver.ts",
     edits: [[
       "const type = this.#front();",
-      "const type = this.#front(); if (type >= 0) Atomics.store(this.side.words, this.side.base + 32, this.side.own + 2);",
+      "const type = this.#front(); if (type >= 0) Atomics.store(this.side.words, this.side.base + 32, (this.side.own + 2) << 1);",
     ]],
     scenario: "pipe",
     args: pipe([send(1), send(2), send(3)], [receive, receive, receive], { size: 2 }),
@@ -131,8 +132,8 @@ const mutants: readonly Mutant[] = [
     name: "an end that does not wake the other one",
     file: "_channel.ts",
     edits: [[
-      "  Atomics.or(writer.words, writer.base + WRITER, GONE);\n  wakePeer(writer);",
-      "  Atomics.or(writer.words, writer.base + WRITER, GONE);",
+      "  Atomics.or(writer.words, writer.base + HEAD, GONE);\n  wakePeer(writer);",
+      "  Atomics.or(writer.words, writer.base + HEAD, GONE);",
     ]],
     scenario: "pipe",
     args: pipe([send(1), { close: true }], [{ all: true }]),
