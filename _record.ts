@@ -245,7 +245,7 @@ export function readMessage(ring: Ring, position: number, header: number): unkno
     case VALUE: {
       const length = lengthIn(ring, header);
       const bytes = scratchFor(length + 4);
-      readAligned(ring, position + 1, scratch.words, bytes, length);
+      readAligned(ring, position + 1, scratch.words, bytes, 0, length);
       return decode(bytes, 0, length);
     }
     default:
@@ -256,14 +256,18 @@ export function readMessage(ring: Ring, position: number, header: number): unkno
 /** Messages that were copied out of a ring, to be decoded once nobody waits for that. */
 export class Lifted {
   #bytes = new Uint8Array(1 << 12);
+  #words = new Int32Array(this.#bytes.buffer);
   #used = 0;
-  /** For each message its header and where its payload begins; numbers are there already. */
-  readonly #messages: { header: number; at: number; value: unknown }[] = [];
-  /** How many of them were taken: shifting a long array moves all the others. */
+  // For each message its header, where its payload begins, and the value of a number. Reused: to empty an
+  // array, and to shift one, takes longer than all else.
+  readonly #headers: number[] = [];
+  readonly #starts: number[] = [];
+  readonly #values: unknown[] = [];
+  #added = 0;
   #taken = 0;
 
   get count(): number {
-    return this.#messages.length - this.#taken;
+    return this.#added - this.#taken;
   }
 
   /** Copies item `index` of the record at the position. */
@@ -271,18 +275,14 @@ export class Lifted {
     const header = readWord(ring, position);
     const type = typeIn(header);
     if (type >= RUN) {
-      this.#messages.push({
-        header: INT,
-        at: 0,
-        value: readElement(ring, position, type, index),
-      });
+      this.#note(INT, 0, readElement(ring, position, type, index));
     } else if (type === INT || type === FLOAT) {
-      this.#messages.push({ header, at: 0, value: readMessage(ring, position, header) });
+      this.#note(header, 0, readMessage(ring, position, header));
     } else {
       const length = lengthIn(ring, header);
       const at = this.#makeRoom(length);
-      readBytes(ring, position + 1, 0, this.#bytes, at, length);
-      this.#messages.push({ header, at, value: undefined });
+      readAligned(ring, position + 1, this.#words, this.#bytes, at, length);
+      this.#note(header, at, length);
     }
   }
 
@@ -290,24 +290,34 @@ export class Lifted {
   addBytes(type: number, source: Uint8Array, length: number): void {
     const at = this.#makeRoom(length);
     this.#bytes.set(source.subarray(0, length), at);
-    this.#messages.push({ header: type, at, value: length });
+    this.#note(type, at, length);
   }
 
   /** The oldest message, decoded. */
   shift(): unknown {
-    const { header, at, value } = this.#messages[this.#taken++]!;
-    const type = typeIn(header);
-    if (this.count === 0) this.#used = this.#taken = this.#messages.length = 0;
+    const index = this.#taken++;
+    const type = typeIn(this.#headers[index]!);
+    const at = this.#starts[index]!;
+    const value = this.#values[index];
+    if (this.count === 0) this.clear();
     if (type === INT || type === FLOAT) return value;
-    const length = typeof value === "number" ? value : header >>> TYPE_BITS;
-    if (type === BYTES) return this.#bytes.slice(at, at + length);
-    if (type === VALUE) return decode(this.#bytes, at, at + length);
+    const end = at + (value as number);
+    if (type === BYTES) return this.#bytes.slice(at, end);
+    if (type === VALUE) return decode(this.#bytes, at, end);
     throw damaged("read");
   }
 
   /** Forgets all of them, for a call that failed on the way. */
   clear(): void {
-    this.#used = this.#taken = this.#messages.length = 0;
+    this.#used = this.#taken = this.#added = 0;
+  }
+
+  /** Adds a message: the value of a number, or the length of a payload. */
+  #note(header: number, at: number, value: unknown): void {
+    const index = this.#added++;
+    this.#headers[index] = header;
+    this.#starts[index] = at;
+    this.#values[index] = value;
   }
 
   #makeRoom(length: number): number {
@@ -317,6 +327,7 @@ export class Lifted {
       const grown = new Uint8Array(2 ** Math.ceil(Math.log2(used)));
       grown.set(this.#bytes.subarray(0, at));
       this.#bytes = grown;
+      this.#words = new Int32Array(grown.buffer);
     }
     this.#used = used;
     return at;

@@ -160,18 +160,22 @@ export function readBytes(
   }
 }
 
-/** Copies `length` bytes into aligned private memory; the last word may bring some more. */
+/** Copies `length` bytes into aligned private memory, from `at`, a multiple of 4, on; up to 3 more come. */
 export function readAligned(
   ring: Ring,
   position: number,
   targetWords: Int32Array,
   target: Uint8Array,
+  at: number,
   length: number,
 ): void {
-  if (length > SHORT) return readBytes(ring, position, 0, target, 0, length);
+  if (length > SHORT) return readBytes(ring, position, 0, target, at, length);
   const { words, start, mask } = ring;
+  const first = at >> 2;
   const count = (length + 3) >>> 2;
-  for (let i = 0; i < count; i++) targetWords[i] = words[start + ((position + i) & mask)]!;
+  for (let i = 0; i < count; i++) {
+    targetWords[first + i] = words[start + ((position + i) & mask)]!;
+  }
 }
 
 /** Copies `length` bytes into memory of their own. */

@@ -141,7 +141,7 @@ Deno.test("a ring gives back aligned memory of every length from every position"
       assertMarksAround(ring);
       const back = new Int32Array(32);
       const backBytes = new Uint8Array(back.buffer);
-      readAligned(ring, position, back, backBytes, length);
+      readAligned(ring, position, back, backBytes, 0, length);
       assertEquals(backBytes.subarray(0, length), pattern(length, start));
     }
   }
