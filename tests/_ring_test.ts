@@ -12,6 +12,7 @@ import {
   copyIn,
   readAligned,
   readBytes,
+  readInts,
   readOut,
   readWord,
   type Ring,
@@ -20,6 +21,7 @@ import {
   wordsFor,
   writeAligned,
   writeBytes,
+  writeInts,
   writeWord,
 } from "../_ring.ts";
 import { initStore, limitsOf, STORE_WORDS } from "../_store.ts";
@@ -147,6 +149,23 @@ Deno.test("a ring gives back aligned memory of every length from every position"
   }
 });
 
+Deno.test("a ring gives back integers of every count from every position, and touches nothing outside", () => {
+  for (let start = 0; start < 16; start++) {
+    const position = (2 ** 31 - 8 + start) | 0;
+    for (let count = 0; count <= 16; count++) {
+      const ring = markedRing();
+      const source = Int32Array.from({ length: count }, (_, i) => 1000 * start + i);
+      writeInts(ring, position, source, count);
+      const target = new Int32Array(count + 2).fill(-1);
+      readInts(ring, position, target, 1, count);
+      assertEquals([...target], [-1, ...source, -1]);
+      const marks = ring.words.filter((word) => word === 0x5A5A5A5A).length;
+      assertEquals(marks, ring.words.length - count);
+      assertMarksAround(ring);
+    }
+  }
+});
+
 Deno.test("a ring takes words of a private one, from every position to every position", () => {
   const stage = ringAt(new Int32Array(64), 0, 64);
   for (let i = 0; i < 64; i++) writeWord(stage, i, i * 0x01010101);
@@ -250,6 +269,24 @@ Deno.test("a pipe carries runs of every kind and length, whole and cut by the ri
         assertEquals(await sent, length);
         assertEquals(got, [...values as unknown as unknown[]]);
         assertEquals(there.tryReceive(), { state: "empty" });
+      }
+    }
+  }
+});
+
+Deno.test("runs that fit are sent and received at once, of every kind, whole and cut by the ring's end", () => {
+  for (const kind of RUNS) {
+    for (const seed of [0, 2 ** 30 - 8, 2 ** 31 - 7, -7]) {
+      for (const length of [1, 2, 3, 6, 7]) {
+        const [here, there] = pipeAt(seed, 64);
+        for (let round = 0; round < 9; round++) {
+          const values = runOf(kind, length);
+          const target = runOf(kind, length + 1).reverse() as RunArray;
+          if (values.byteLength > 60) continue;
+          assertEquals(here.sendManySync(values, { timeout: 0 }), length);
+          assertEquals(there.receiveManyIntoSync(target, { timeout: 0 }), length);
+          assertEquals([...target].slice(0, length), [...values]);
+        }
       }
     }
   }

@@ -2186,3 +2186,22 @@ Deno.test("an item that cannot be sent is told, though the input fails as it is 
   assertThrows(() => left.sendManySync(values as unknown as Iterable<unknown>), DOMException);
   assertEquals(right.receiveSync(), 1);
 });
+
+Deno.test("integers of memory that others share are sent as many as there are at the call", () => {
+  const [here, there] = pipe<number>({ duplex: false });
+  const memory = new SharedArrayBuffer(8, { maxByteLength: 64 });
+  const values = new Int32Array(memory);
+  values.set([1, 2]);
+  assertEquals(there.sendManySync(values), 2);
+  memory.grow(16);
+  assertEquals(there.sendManySync(values), 4);
+  assertEquals(here.receiveManySync(9), [1, 2, 1, 2, 0, 0]);
+});
+
+Deno.test("what only looks like an array of integers is sent one by one", () => {
+  const [here, there] = pipe<number>({ duplex: false });
+  const list: Iterable<number> = Object.setPrototypeOf([7, 8], Int32Array.prototype);
+  Object.defineProperty(list, Symbol.iterator, { value: Array.prototype[Symbol.iterator] });
+  assertEquals(there.sendManySync(list), 2);
+  assertEquals(here.receiveManySync(9), [7, 8]);
+});
