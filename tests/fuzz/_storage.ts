@@ -138,9 +138,15 @@ async function fuzzPipe(random: Random): Promise<void> {
     // Larger than the storage: pieces.
     pending ??= attempt(() => b.sendBytes(new Uint8Array(capacity * 3), { timeout: 20 }));
   }
+  const ring = words.length - (1 + words[10]!) * words[11]!;
   // Positions and bits of both channels, and the words of the ends.
-  const channels = [8, 9, 32, 64, 65, 96, 128, 160, 192, 193, 224, 256];
-  damage(words, 8, random() < 0.5 ? channels : [...channels, 289, 290, 291, 292], random);
+  const channels = [8, 9, 32, 64, 65, 96, 128, 129];
+  damage(
+    words,
+    8,
+    random() < 0.5 ? channels : [...channels, ring, ring + 1, ring + 2, ring + 3],
+    random,
+  );
   const calls: (() => unknown)[] = [
     () => a.tryReceive(),
     () => a.receiveSync(wait),
