@@ -75,8 +75,8 @@ const mutants: readonly Mutant[] = [
     name: "a reader that frees a record before it has copied it",
     file: "_receiver.ts",
     edits: [[
-      "const type = this.#front();",
-      "const type = this.#front(); if (type >= 0) Atomics.store(this.side.words, this.side.base + 32, (this.side.own + 2) << 1);",
+      "const value = readWord(side.ring, side.own + 1);\n      release(side, INT_WORDS);",
+      "release(side, INT_WORDS);\n      const value = readWord(side.ring, side.own - 1);",
     ]],
     scenario: "pipe",
     args: pipe([send(1), send(2), send(3)], [receive, receive, receive], { size: 2 }),
