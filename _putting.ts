@@ -20,6 +20,7 @@ import {
   writePacket,
   writeRun,
 } from "./_record.ts";
+import { Spinner } from "./_park.ts";
 import { copyIn, type Ring } from "./_ring.ts";
 import {
   ACCEPTANCE,
@@ -39,6 +40,7 @@ import {
   servePuts,
   spareItems,
   spareWords,
+  spinForRoom,
   type Store,
   tailOf,
   TURN,
@@ -64,6 +66,7 @@ export class Putting {
   readonly overflow: SharedArrayBuffer;
   /** The calls that wait, in their order. */
   readonly #waiting = new Set<PutCall>();
+  readonly #spinner = new Spinner();
   #isCrowded = false;
 
   constructor(store: Store, overflow: SharedArrayBuffer) {
@@ -97,6 +100,11 @@ export class Putting {
   /** Whether the item that could not be put just now is larger than the whole storage. */
   isTooLarge(): boolean {
     return needOf(packet, this.store) === TURN;
+  }
+
+  /** Waits a little for room, as that is quicker than going to sleep. */
+  spin(): void {
+    if (this.calls.waiting.length === 0) spinForRoom(this.store, this.#spinner);
   }
 
   /** A call that puts what the last try could not. Copies it, unless nobody can touch it meanwhile. */

@@ -538,6 +538,11 @@ export function spinForPut({ words }: Store, spinner: Spinner): void {
   spinner.spin(words, PUTS, Atomics.load(words, PUTS));
 }
 
+/** The same until something is got. */
+export function spinForRoom({ words, head }: Store, spinner: Spinner): void {
+  spinner.spin(words, HEAD, head);
+}
+
 /** Position of the next unassigned item's record. Under the latch. */
 export function nextOf(store: Store): number {
   return store.words[NEXT + (store.words[GETS]! & 1)]!;

@@ -282,7 +282,9 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
     const timeout = options === undefined ? Infinity : timeoutOf(options, "put into Queue");
     const putting = this.#putting;
     if (putting.tryPut(value)) return;
-    putting.calls.runSync(putting.putCall(value, true), timeout, "put into Queue", "put");
+    const call = putting.putCall(value, true);
+    if (timeout > 0 && !putting.isTooLarge()) putting.spin();
+    putting.calls.runSync(call, timeout, "put into Queue", "put");
   }
 
   /**
