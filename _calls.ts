@@ -161,7 +161,7 @@ export function whileServing(waiter: Waiter & { press?: () => void }): Waiter {
  * Whether the bytes stay as they are while this agent blocks: none of its promises is served meanwhile,
  * whose input could change them, and they are not shared with others.
  */
-export function isUntouched(bytes: Uint8Array): boolean {
+export function isUntouched(bytes: Uint8Array): bytes is Uint8Array<ArrayBuffer> {
   return crowded.size === 0 && bytes.buffer instanceof ArrayBuffer;
 }
 

@@ -4,7 +4,7 @@
 
 import { unpark } from "./_agent.ts";
 import { decode } from "./_codec.ts";
-import { Call, Calls, whileServing } from "./_calls.ts";
+import { Call, Calls, isUntouched, whileServing } from "./_calls.ts";
 import {
   closeReader,
   hasRecord,
@@ -20,13 +20,14 @@ import { show } from "./_options.ts";
 import {
   BYTES,
   countIn,
-  FIRST,
+  FIRST_BYTES,
+  FIRST_HEAD,
+  FIRST_VALUE,
   INT_HEADER,
   INT_WORDS,
   isSound,
-  LAST_BYTES,
-  LAST_VALUE,
   lengthIn,
+  PIECE,
   readElement,
   readInto,
   readMessage,
@@ -34,7 +35,9 @@ import {
   readRunInto,
   RUN,
   type RunArray,
+  totalIn,
   typeIn,
+  VALUE,
   wordsOf,
 } from "./_record.ts";
 import { damaged, readWord } from "./_ring.ts";
@@ -87,8 +90,8 @@ export class Receiver {
   }
 
   /** The same for bytes that go into memory of the caller; their length. */
-  tryReceiveBytesInto(target: Uint8Array): number | typeof EMPTY {
-    return this.calls.isFree() ? this.takeBytesInto(target) : EMPTY;
+  tryReceiveBytesInto(target: Uint8Array, isLent: boolean): number | typeof EMPTY {
+    return this.calls.isFree() ? this.takeBytesInto(target, isLent) : EMPTY;
   }
 
   /** Fills the target from its start with numbers if no call waits and some are there; how many. */
@@ -109,7 +112,7 @@ export class Receiver {
 
   /** Whether a message is half received, so that the end cannot change hands. */
   get isHalfway(): boolean {
-    return this.#pieces.length > 0 || this.#pieces.type !== 0;
+    return this.#pieces.isBegun;
   }
 
   receiveCall(): ValueCall {
@@ -128,8 +131,13 @@ export class Receiver {
     return new ValueCall(this, () => this.takeBytes());
   }
 
-  receiveBytesIntoCall(target: Uint8Array): ValueCall {
-    return new ValueCall(this, () => this.takeBytesInto(target));
+  receiveBytesIntoCall(target: Uint8Array, isLent: boolean): ValueCall {
+    return new ValueCall(this, () => this.takeBytesInto(target, isLent));
+  }
+
+  /** Says that what was lent is the caller's again: what has come of a message is kept elsewhere. */
+  giveBack(): void {
+    if (this.#pieces.isLent) this.#pieces.giveBack();
   }
 
   /** Whether there is something to take, or the end, before the time is over. */
@@ -189,7 +197,7 @@ export class Receiver {
   take(mayDrop = true): unknown {
     const type = this.#front();
     if (type < 0) return EMPTY;
-    if (this.#pieces.type !== 0) return this.#takePieces();
+    if (this.#pieces.isWhole) return this.#takePieces();
     const { side } = this;
     const header = readWord(side.ring, side.own);
     if (type >= RUN) {
@@ -214,7 +222,7 @@ export class Receiver {
     const type = this.#front();
     if (type < 0) return EMPTY;
     this.#checkBytes(type);
-    if (this.#pieces.type !== 0) return this.#takePieces() as Uint8Array;
+    if (this.#pieces.isWhole) return this.#takePieces() as Uint8Array;
     const { side } = this;
     const header = readWord(side.ring, side.own);
     const bytes = readPayload(side.ring, side.own, lengthIn(side.ring, header));
@@ -222,25 +230,28 @@ export class Receiver {
     return bytes;
   }
 
-  /** Copies the next message to the target and returns its length, or `EMPTY`. */
-  takeBytesInto(target: Uint8Array): number | typeof EMPTY {
-    const type = this.#front();
+  /**
+   * Copies the next message to the target and returns its length, or `EMPTY`. The pieces of a message
+   * may go straight into a target that is lent until `giveBack`.
+   */
+  takeBytesInto(target: Uint8Array, isLent: boolean): number | typeof EMPTY {
+    const type = this.#front(isLent ? target : undefined);
     if (type < 0) return EMPTY;
     this.#checkBytes(type);
     const { side } = this;
-    const whole = this.#pieces.type !== 0;
-    const header = whole ? 0 : readWord(side.ring, side.own);
-    const length = whole ? this.#pieces.length : lengthIn(side.ring, header);
+    const pieces = this.#pieces;
+    const header = pieces.isWhole ? 0 : readWord(side.ring, side.own);
+    const length = pieces.isWhole ? pieces.length : lengthIn(side.ring, header);
     if (length > target.length) {
       throw new RangeError(
         `Cannot receive bytes into the target as the message has ${length} bytes: the target has ${target.length}`,
       );
     }
-    if (whole) {
-      target.set(this.#pieces.bytes.subarray(0, length));
+    if (pieces.isWhole) {
+      if (pieces.bytes !== target) target.set(pieces.bytes.subarray(0, length));
       this.#dropPieces();
     } else {
-      readInto(side.ring, side.own, target, 0, length);
+      readInto(side.ring, side.own, 0, target, 0, length);
       release(side, wordsOf(side.ring, header));
     }
     return length;
@@ -288,7 +299,7 @@ export class Receiver {
     const wanted: string = typeof target[0];
     const type = this.#front();
     if (type < 0) return at;
-    if (this.#pieces.type !== 0) throw notNumber(wanted, "another value");
+    if (this.#pieces.isWhole) throw notNumber(wanted, "another value");
     const header = readWord(side.ring, side.own);
     if (type < RUN) {
       const message = type === BYTES ? undefined : readMessage(side.ring, side.own, header);
@@ -312,23 +323,26 @@ export class Receiver {
   }
 
   /** The type of the record in front, having gathered pieces on the way; -1: nothing whole is there. */
-  #front(): number {
+  #front(lent?: Uint8Array): number {
     const { side } = this;
     const pieces = this.#pieces;
     for (;;) {
-      if (pieces.type !== 0) return pieces.type === LAST_BYTES ? BYTES : 0;
+      if (pieces.isWhole) return pieces.isBytes ? BYTES : VALUE;
       if (!hasRecord(side)) return -1;
       const header = readWord(side.ring, side.own);
       const type = typeIn(header);
       // What is past the end was never written: reading on there might find no end at all.
       if (wordsOf(side.ring, header) > wordsThere(side)) throw damaged("read");
-      if (type < FIRST || type >= RUN) {
+      if (type < FIRST_VALUE || type >= RUN) {
         // The writer gave up the message that these pieces were of.
-        if (pieces.length > 0) this.#dropPieces();
+        if (pieces.isBegun) this.#dropPieces();
         return type;
       }
-      const length = lengthIn(side.ring, header);
-      pieces.add(type, length, (target, at) => readInto(side.ring, side.own, target, at, length));
+      const skip = type === PIECE ? 0 : FIRST_HEAD;
+      const length = lengthIn(side.ring, header) - skip;
+      if (skip > 0) pieces.begin(type === FIRST_BYTES, totalIn(side.ring, side.own), lent);
+      const at = pieces.extend(length);
+      readInto(side.ring, side.own, skip, pieces.bytes, at, length);
       // First, as what was released is nowhere else.
       this.#hold();
       release(side, wordsOf(side.ring, header));
@@ -387,41 +401,72 @@ const NONE = new Uint8Array(0);
 /** Bytes of memory that are kept for the next message at the most. */
 const MOST_KEPT = 1 << 21;
 
-/** The pieces of one message, in private memory that grows with what has come. */
+/** The pieces of one message, in private memory that grows with what has come, or in a target. */
 class Pieces {
   /** Kept for the next message, as fresh memory costs more than the copy. */
+  #own = NONE;
+  /** Where the pieces are: `#own`, or what was lent. */
   bytes = NONE;
+  /** Bytes that have come, and that the message has; -1: none has begun. */
   length = 0;
-  /** LAST_VALUE or LAST_BYTES once all have come, 0 before. */
-  type = 0;
+  #total = -1;
+  isBytes = false;
 
-  add(
-    type: number,
-    length: number,
-    copy: (target: Uint8Array, at: number) => void,
-  ): void {
-    if (type === FIRST) this.clear();
-    const end = this.length + length;
+  get isBegun(): boolean {
+    return this.#total >= 0;
+  }
+
+  get isWhole(): boolean {
+    return this.length === this.#total;
+  }
+
+  get isLent(): boolean {
+    return this.bytes !== this.#own;
+  }
+
+  begin(isBytes: boolean, total: number, lent: Uint8Array | undefined): void {
+    this.clear();
+    this.#total = total;
+    this.isBytes = isBytes;
+    if (lent !== undefined && isBytes && total <= lent.length && isUntouched(lent)) {
+      this.bytes = lent;
+    }
+  }
+
+  /** Makes room for so many bytes more; returns where they go. */
+  extend(length: number): number {
+    const at = this.length;
+    const end = at + length;
+    if (length < 0 || end > this.#total) throw damaged("read");
     if (end > this.bytes.length) {
       const grown = new Uint8Array(Math.max(end, this.bytes.length * 2));
-      grown.set(this.bytes.subarray(0, this.length));
-      this.bytes = grown;
+      grown.set(this.bytes.subarray(0, at));
+      this.bytes = this.#own = grown;
     }
-    copy(this.bytes, this.length);
     this.length = end;
-    if (type === LAST_VALUE || type === LAST_BYTES) this.type = type;
+    return at;
+  }
+
+  /** Keeps what has come in memory of its own. */
+  giveBack(): void {
+    const { bytes, length } = this;
+    this.bytes = this.#own;
+    this.length = 0;
+    this.extend(length);
+    this.bytes.set(bytes.subarray(0, length));
   }
 
   take(): unknown {
-    const { bytes, length, type } = this;
+    const { bytes, length } = this;
     this.clear();
-    return type === LAST_VALUE ? decode(bytes, 0, length) : bytes.slice(0, length);
+    return this.isBytes ? bytes.slice(0, length) : decode(bytes, 0, length);
   }
 
   clear(): void {
-    if (this.bytes.length > MOST_KEPT) this.bytes = NONE;
+    if (this.#own.length > MOST_KEPT) this.#own = NONE;
+    this.bytes = this.#own;
     this.length = 0;
-    this.type = 0;
+    this.#total = -1;
   }
 }
 

@@ -36,16 +36,17 @@ export const BYTES = 1;
 export const INT = 2;
 /** Any other number. */
 export const FLOAT = 3;
-/** The first piece of a message; what was gathered before belongs to one that was given up. */
-export const FIRST = 4;
+/** The first piece of a value; what was gathered before belongs to a message that was given up. */
+export const FIRST_VALUE = 4;
+/** The first piece of bytes, likewise. */
+export const FIRST_BYTES = 5;
 /** A further piece. */
-export const PIECE = 5;
-/** The last piece of a value. */
-export const LAST_VALUE = 6;
-/** The last piece of bytes. */
-export const LAST_BYTES = 7;
+export const PIECE = 6;
 /** From here on, runs: one type for each kind of element, in the order of `KINDS`. */
-export const RUN = 8;
+export const RUN = 7;
+
+/** Bytes before those of a first piece: the length of the whole message, in two words. */
+export const FIRST_HEAD = 8;
 
 /** Payload of the longest record; longer messages go in pieces. Leaves room for the type bits. */
 export const MAX_PAYLOAD = 1 << 26;
@@ -194,16 +195,29 @@ export function writePacket(ring: Ring, position: number, packet: Packet): void 
   }
 }
 
-/** Writes one piece of the packet's payload. */
+/** Writes the record of the first piece: the first `length` bytes of the packet's payload. */
+export function writeFirst(ring: Ring, position: number, packet: Packet, length: number): void {
+  const type = packet.type === BYTES ? FIRST_BYTES : FIRST_VALUE;
+  writeWord(ring, position, ((length + FIRST_HEAD) << TYPE_BITS) | type);
+  writeWord(ring, position + 1, packet.length | 0);
+  writeWord(ring, position + 2, Math.floor(packet.length / 2 ** 32));
+  writeBytes(ring, position + 3, packet.bytes, 0, length);
+}
+
+/** The length of the whole message, of which the first piece is at the position. */
+export function totalIn(ring: Ring, position: number): number {
+  return (readWord(ring, position + 2) >>> 0) * 2 ** 32 + (readWord(ring, position + 1) >>> 0);
+}
+
+/** Writes the record of a further piece. */
 export function writePiece(
   ring: Ring,
   position: number,
-  type: number,
   packet: Packet,
   from: number,
   length: number,
 ): void {
-  writeWord(ring, position, (length << TYPE_BITS) | type);
+  writeWord(ring, position, (length << TYPE_BITS) | PIECE);
   writeBytes(ring, position + 1, packet.bytes, from, length);
 }
 
@@ -339,15 +353,16 @@ export function readPayload(ring: Ring, position: number, length: number): Uint8
   return readOut(ring, position + 1, length);
 }
 
-/** Copies the payload to `target[at..]`. */
+/** Copies the payload, but for its first `skip` bytes, to `target[at..]`. */
 export function readInto(
   ring: Ring,
   position: number,
+  skip: number,
   target: Uint8Array,
   at: number,
   length: number,
 ): void {
-  readBytes(ring, position + 1, 0, target, at, length);
+  readBytes(ring, position + 1, skip, target, at, length);
 }
 
 // -- Runs --------------------------------------------------------------------------------------
@@ -390,7 +405,7 @@ export function countIn(ring: Ring, header: number): number {
 /** Whether a header is that of a whole message, or of a run in which there is one of that index. */
 export function isSound(ring: Ring, header: number, index: number): boolean {
   const type = typeIn(header);
-  if ((header >>> TYPE_BITS) > ring.mask << 2 || (type >= FIRST && type < RUN)) return false;
+  if ((header >>> TYPE_BITS) > ring.mask << 2 || (type >= FIRST_VALUE && type < RUN)) return false;
   const size = elementSize(type);
   return index >= 0 && index < (size === 0 ? 1 : Math.floor((header >>> TYPE_BITS) / size)) &&
     (type < RUN || size > 0);

@@ -15,24 +15,21 @@ import {
   wantRoom,
 } from "./_channel.ts";
 import {
-  BYTES,
   elementSize,
-  FIRST,
+  FIRST_HEAD,
   INT_WORDS,
   isInt,
   isPlainArray,
   keep,
-  LAST_BYTES,
-  LAST_VALUE,
   MAX_PAYLOAD,
   newPacket,
   pack,
   packBytes,
   type Packet,
   packetWords,
-  PIECE,
   recordWords,
   type RunArray,
+  writeFirst,
   writeInt,
   writePacket,
   writePiece,
@@ -371,6 +368,7 @@ class Writing {
   readonly value: unknown;
   readonly #side: Side;
   readonly #packet: Packet;
+  #isBegun = false;
   #sent = 0;
 
   constructor(side: Side, value: unknown, packet: Packet) {
@@ -396,14 +394,17 @@ class Writing {
       // so that a message that is given up half-way keeps no later one out.
       const quarter = (side.ring.mask + 1) >> 2;
       const free = room(side);
-      const isLast = left <= MAX_PAYLOAD && recordWords(left) <= free;
+      const head = this.#isBegun ? 0 : FIRST_HEAD;
+      const isLast = left + head <= MAX_PAYLOAD && recordWords(left + head) <= free;
       if (!isLast && free < 2 * quarter) return false;
       // No more than a quarter at once, so that the reader copies one while the next is written.
       const most = Math.min(free - quarter, quarter) - 2;
-      const length = isLast ? left : Math.min(most * 4, MAX_PAYLOAD);
-      writePiece(side.ring, side.own, this.#pieceType(left, length), packet, this.#sent, length);
+      const length = isLast ? left : Math.min(most * 4, MAX_PAYLOAD) - head;
+      if (this.#isBegun) writePiece(side.ring, side.own, packet, this.#sent, length);
+      else writeFirst(side.ring, side.own, packet, length);
+      this.#isBegun = true;
       this.#sent += length;
-      if (!publish(side, recordWords(length))) throw closedPeer(this.value);
+      if (!publish(side, recordWords(length + head))) throw closedPeer(this.value);
       if (isLast) return true;
     }
   }
@@ -413,12 +414,6 @@ class Writing {
     const side = this.#side;
     if (isOrdinary(side, this.#packet)) return false;
     return spinWhile(side.words, roomIndex(side), seenWord(side, roomIndex(side)));
-  }
-
-  #pieceType(left: number, length: number): number {
-    if (this.#sent === 0) return FIRST;
-    if (length < left) return PIECE;
-    return this.#packet.type === BYTES ? LAST_BYTES : LAST_VALUE;
   }
 }
 

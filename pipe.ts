@@ -797,14 +797,15 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     const timeout = timeoutOf(options, "receive bytes");
     checkBytes(target, "receive bytes");
     const receiver = this.#toReceive("receive bytes");
-    const call = receiver.receiveBytesIntoCall(target);
+    const call = receiver.receiveBytesIntoCall(target, false);
     await receiver.calls.run(call, timeout, signal, "receive bytes");
     return call.value as number;
   }
 
   /**
    * Receives the next message, which must be bytes, into memory of the caller, blocking the thread
-   * while there is none.
+   * while there is none. Without a timeout, a message that is larger than the storage goes there as it
+   * comes: if the call then fails, because the other end or this agent has ended, a part may be there.
    *
    * @param target Where the bytes go, from its beginning.
    * @param options How long to wait, in milliseconds.
@@ -825,16 +826,22 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     const timeout = timeoutOf(options, "receive bytes");
     checkBytes(target, "receive bytes");
     const receiver = this.#toReceive("receive bytes");
-    let length = receiver.tryReceiveBytesInto(target);
-    if (length === EMPTY && timeout > 0) {
-      receiver.spin();
-      length = receiver.tryReceiveBytesInto(target);
+    // A call whose time runs out must leave the target as it was.
+    const isLent = timeout === Infinity;
+    try {
+      let length = receiver.tryReceiveBytesInto(target, isLent);
+      if (length === EMPTY && timeout > 0) {
+        receiver.spin();
+        length = receiver.tryReceiveBytesInto(target, isLent);
+      }
+      if (length !== EMPTY) return length;
+      const call = receiver.receiveBytesIntoCall(target, isLent);
+      this.#assertNoDeadlock(timeout, call, receiver.calls, "receive bytes");
+      receiver.calls.runSync(call, timeout, "receive bytes", "receiveBytesInto");
+      return call.value as number;
+    } finally {
+      receiver.giveBack();
     }
-    if (length !== EMPTY) return length;
-    const call = receiver.receiveBytesIntoCall(target);
-    this.#assertNoDeadlock(timeout, call, receiver.calls, "receive bytes");
-    receiver.calls.runSync(call, timeout, "receive bytes", "receiveBytesInto");
-    return call.value as number;
   }
 
   /**

@@ -2118,6 +2118,75 @@ Deno.test("what was received in pieces stays as it is when more comes", async ()
   assertEquals(received, [...values, ...[2, 3].map((n) => new Uint8Array(400).fill(n))]);
 });
 
+/** An agent that waits for bytes, which come once this function has returned. */
+async function receiveInto(agent: Agent, end: Connection<Any, Any>, timeout = Infinity) {
+  const gate = new Int32Array(new SharedArrayBuffer(8));
+  await agent.ready;
+  const received = agent.run<Any>("receiveInto", end, timeout, gate);
+  // Without the event loop, so that the wait is not over already.
+  Atomics.wait(gate, 0, 0, 10_000);
+  return { gate, id: gate[0]!, received };
+}
+
+Deno.test(
+  "bytes that were half received when the call ended are received whole by later ones",
+  TIMEOUT,
+  async () => {
+    using agent = new Agent(AGENTS);
+    // In this order, as what was asked to stop stays so.
+    for (const end of ["TimeoutError", "TerminatedError"]) {
+      const [here, there] = pipe<Any>({ capacity: 64 });
+      const isTimed = end === "TimeoutError";
+      const { gate, id, received } = await receiveInto(agent, there, isTimed ? 50 : Infinity);
+      const bytes = new Uint8Array(300).map((_, i) => i);
+      const sending = here.sendBytes(bytes);
+      // The rest of it cannot come meanwhile.
+      block(20);
+      if (!isTimed) requestStop(home(), id);
+      Atomics.wait(gate, 1, 0, 10_000);
+      const { error, target, next } = await received;
+      assertEquals([error, next], [end, { state: "ok", value: bytes }]);
+      // A call that timed out has had no effect.
+      if (isTimed) assertEquals(target, new Uint8Array(300).fill(9));
+      await sending;
+    }
+  },
+);
+
+Deno.test(
+  "bytes that were given up half-way make room in the target for the next ones",
+  TIMEOUT,
+  async () => {
+    using agent = new Agent(AGENTS);
+    for (const length of [3, 250, 301]) {
+      const [here, there] = pipe<Any>({ capacity: 64 });
+      const { received } = await receiveInto(agent, there);
+      const { signal, abort } = abortable();
+      const given = assertRejects(() => here.sendBytes(new Uint8Array(290).fill(1), { signal }));
+      block(20);
+      abort(new Error("given up"));
+      const bytes = new Uint8Array(length).fill(2);
+      const sending = here.sendBytes(bytes);
+      const { error, target, next } = await received;
+      if (length <= 300) assertEquals([error, target], ["", bytes]);
+      else assertEquals([error, next], ["RangeError", { state: "ok", value: bytes }]);
+      await Promise.all([given, sending]);
+    }
+  },
+);
+
+Deno.test("bytes of which the sender's death leaves a part are not received", TIMEOUT, async () => {
+  using agent = new Agent(AGENTS);
+  const [here, there] = pipe<Any>({ capacity: 64 });
+  const { received } = await receiveInto(agent, there);
+  const sending = assertRejects(() => here.sendBytes(new Uint8Array(290)), ClosedError);
+  block(20);
+  here.close();
+  const { error, next } = await received;
+  assertEquals([error, next], ["ClosedError", { state: "closed" }]);
+  await sending;
+});
+
 Deno.test("a message is sent as it was, though what runs while the call blocks changes it", async () => {
   const [here, there] = pipe<number>({ capacity: 32 });
   const [near, far] = pipe<Uint8Array>({ capacity: 64 });

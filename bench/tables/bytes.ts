@@ -5,7 +5,7 @@
 import { Connection, pipe } from "@sabre/ipc";
 import { check, type Line, loopLine, type Table, timed } from "../_harness.ts";
 import { type Input, Peer, postLine } from "../_peer.ts";
-import { copierOut, copyIn, placesFor } from "../raw/copy.ts";
+import { copierOut, copyIn, type Places, placesFor } from "../raw/copy.ts";
 import { postBytes, putValues, queueLine } from "./_ours.ts";
 
 export { postBytes, putValues };
@@ -49,7 +49,22 @@ function tableOf(name: string, size: number, count: number): Table {
           count / 5,
           isRight,
         ),
-        throughLine(peer, size, count),
+        ...(size < 64 * KIB ? [] : [
+          throughLine(
+            "bare copies through 64 KiB, in quarters, both spin",
+            peer,
+            size,
+            count,
+            { count: 4, size: 16 * KIB },
+          ),
+        ]),
+        throughLine(
+          "bare copies through eight places, both spin",
+          peer,
+          size,
+          count,
+          { count: 8, size },
+        ),
         copyLine(size, count),
       ];
     },
@@ -89,22 +104,34 @@ export function bytesLine(
   };
 }
 
-/** A copy in and a copy out, written by hand, with room for eight messages. */
-function throughLine(peer: Peer, size: number, count: number): Line {
+/** Copies in and out of places, in two threads, written by hand; a message takes one of them or many. */
+function throughLine(
+  name: string,
+  peer: Peer,
+  size: number,
+  count: number,
+  shape: Pick<Places, "count" | "size">,
+): Line {
   return {
-    name: "bare copies in and out, two threads, both spin",
+    name,
     count,
     async run(items) {
-      const places = placesFor(8, size);
-      const done = peer.run("copyBytes", { places, count: items });
-      const take = copierOut(places);
+      const places = placesFor(shape.count, shape.size);
+      const pieces = size / shape.size;
+      const done = peer.run("copyBytes", { places, count: items * pieces });
+      const takePiece = copierOut(places);
       const target = new Uint8Array(size);
-      take(target);
+      const parts = Array.from(
+        { length: pieces },
+        (_, i) => target.subarray(i * shape.size, (i + 1) * shape.size),
+      );
+      const take = () => {
+        for (let i = 0; i < parts.length; i++) takePiece(parts[i]!);
+        check(isOfSize(target, size));
+      };
+      take();
       const result = await timed(items - 1, () => {
-        for (let i = 1; i < items; i++) {
-          take(target);
-          check(isOfSize(target, size));
-        }
+        for (let i = 1; i < items; i++) take();
       });
       await done;
       return result;

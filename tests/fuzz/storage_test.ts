@@ -17,7 +17,9 @@ const SEED = setting("SABRE_FUZZ_SEED", 1);
 const CASES = setting("SABRE_FUZZ_CASES", 500);
 
 /** Header of a piece of a large message, which has no bytes. */
-const PIECE = 5;
+const PIECE = 6;
+/** Header of the first one. */
+const FIRST_BYTES = 5;
 const READ = "Cannot read a message: the storage is damaged";
 const WRITE = "Cannot write a message: the storage is damaged";
 
@@ -61,6 +63,22 @@ Deno.test("a record that is longer than what was sent is a TypeError each time",
     assertThrows(() => there.tryReceive(), TypeError, READ);
     assertThrows(() => there.receiveBytesSync(), TypeError, READ);
     await assertRejects(() => there.receive(), TypeError, READ);
+  }
+});
+
+Deno.test("a piece that belongs to no message, or is longer than what it is of, is a TypeError each time", () => {
+  for (const [type, total] of [[PIECE, 60], [FIRST_BYTES, 3], [FIRST_BYTES, -1]] as const) {
+    const [here, there] = pipe({ capacity: 64 });
+    const words = new Int32Array(here.handle.memory);
+    here.sendBytesSync(new Uint8Array(16));
+    const header = words.length - 2 * 16;
+    words.set([(16 << 5) | type, total, 0], header);
+    // Nothing of it fits what it is said to be.
+    if (total < 0) words[header] = (4 << 5) | type;
+    for (let i = 0; i < 3; i++) {
+      assertThrows(() => there.tryReceive(), TypeError, READ);
+      assertThrows(() => there.receiveBytesIntoSync(new Uint8Array(64)), TypeError, READ);
+    }
   }
 });
 

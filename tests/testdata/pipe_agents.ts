@@ -56,6 +56,41 @@ export function claim(clone: unknown): boolean {
   }
 }
 
+/**
+ * Receives bytes into an array full of nines. Says who waits for them, and what has come of it; then, if
+ * that was an error, receives them with calls that do not wait, while the array is full of eights.
+ */
+export function receiveInto(
+  clone: unknown,
+  timeout: number,
+  gate: Int32Array,
+): { error: string; target: Uint8Array; next: unknown } {
+  const end = Connection.from<Any, Any>(clone);
+  const target = new Uint8Array(300).fill(9);
+  end.tryReceive();
+  Atomics.store(gate, 0, home().id);
+  Atomics.notify(gate, 0);
+  let error = "";
+  try {
+    return {
+      error,
+      target: target.subarray(0, end.receiveBytesIntoSync(target, { timeout })),
+      next: 0,
+    };
+  } catch (reason) {
+    error = (reason as Error).name;
+  }
+  const found = target.slice();
+  target.fill(8);
+  Atomics.store(gate, 1, 1);
+  Atomics.notify(gate, 1);
+  for (const start = Date.now(); Date.now() - start < LIMIT.timeout;) {
+    const next = end.tryReceive();
+    if (next.state !== "empty") return { error, target: found, next };
+  }
+  throw new Error("nothing came");
+}
+
 /** Uses an end once. */
 export function echoOnce(clone: unknown, close: boolean): void {
   const end = Connection.from<Any, Any>(clone);
