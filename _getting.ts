@@ -11,7 +11,7 @@ import { Spinner } from "./_park.ts";
 import {
   countIn,
   FLOAT,
-  INT,
+  INT_HEADER,
   Lifted,
   readElement,
   readMessage,
@@ -89,8 +89,8 @@ export class Getting {
       } else {
         const position = nextOf(store);
         const header = nextHeader(store);
-        const type = typeIn(header);
-        if (type === INT || type === FLOAT) number = readMessage(store.ring, position, header);
+        if (header === INT_HEADER) number = readWord(store.ring, position + 1);
+        else if (typeIn(header) === FLOAT) number = readMessage(store.ring, position, header);
         else lifted.add(store.ring, position, indexOf(store));
         commitGet(store, header, 1);
       }

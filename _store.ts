@@ -346,7 +346,7 @@ export function tailOf(store: Store): number {
 export function commitPut(store: Store, length: number, count: number): void {
   const { words } = store;
   const puts = words[PUTS]!;
-  Atomics.store(words, TAIL + (~puts & 1), (tailOf(store) + length) | 0);
+  words[TAIL + (~puts & 1)] = (words[TAIL + (puts & 1)]! + length) | 0;
   // Commits: a getter that sees the new count may read the records.
   const next = ((puts + 2 * count) ^ 1) | 0;
   if (store.ownPuts === puts) store.ownPuts = next;
@@ -675,9 +675,14 @@ function assign(store: Store, header: number, count: number): void {
   const next = words[NEXT + (gets & 1)]!;
   const index = words[INDEX + (gets & 1)]! + count;
   const slot = ~gets & 1;
-  const isUsedUp = index >= countIn(ring, header);
-  words[NEXT + slot] = isUsedUp ? (next + wordsOf(ring, header)) | 0 : next;
-  words[INDEX + slot] = isUsedUp ? 0 : index;
+  if (header === INT_HEADER) {
+    words[NEXT + slot] = (next + INT_WORDS) | 0;
+    words[INDEX + slot] = 0;
+  } else {
+    const isUsedUp = index >= countIn(ring, header);
+    words[NEXT + slot] = isUsedUp ? (next + wordsOf(ring, header)) | 0 : next;
+    words[INDEX + slot] = isUsedUp ? 0 : index;
+  }
   // Commits: from here on the items are taken.
   const committed = ((gets + 2 * count) ^ 1) | 0;
   if (store.ownGets === gets) store.ownGets = committed;
