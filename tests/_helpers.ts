@@ -96,6 +96,13 @@ export function randomOf(seed: number): () => number {
   };
 }
 
+/** Bytes that tell a number, and are of no other one. */
+export function patternOf(number: number, length: number): Uint8Array {
+  const bytes = Uint8Array.from({ length: 4 + length }, (_, i) => number * 7 + i);
+  new DataView(bytes.buffer).setUint32(0, number);
+  return bytes;
+}
+
 /** Value number `index` of an endless list with every supported type in it; the same in every agent. */
 export function mixedValue(index: number): unknown {
   const n = index * 7919;

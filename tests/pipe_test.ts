@@ -17,7 +17,17 @@ import { ClosedError, DeadlockError } from "../errors.ts";
 import { Connection, pipe, type Received, type RunArray, type WaitOptions } from "../pipe.ts";
 import { Queue } from "../queue.ts";
 import { ghost } from "./_workers.ts";
-import { abortable, Agent, block, digestOf, mixedValue, settlesSoon, textOf } from "./_helpers.ts";
+import {
+  abortable,
+  Agent,
+  block,
+  digestOf,
+  mixedValue,
+  patternOf,
+  randomOf,
+  settlesSoon,
+  textOf,
+} from "./_helpers.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any;
@@ -1930,6 +1940,43 @@ Deno.test("timeouts at any moment of the receiver lose nothing", TIMEOUT, async 
     }
   }
   await done;
+});
+
+Deno.test("bytes arrive whole and in order, whatever gives up at either end", TIMEOUT, async () => {
+  using agent = new Agent(AGENTS);
+  const target = new Uint8Array(2_000);
+  const blank = new Uint8Array(2_000).fill(99);
+  for (let seed = 1; seed <= 8; seed++) {
+    const [here, there] = pipe<Any>({ capacity: 64 << (seed & 3) });
+    const random = randomOf(-seed);
+    const sent = agent.run<number[]>("sendPatterns", there, seed, 500);
+    const into = (array: Uint8Array, timeout = Infinity) =>
+      array.slice(0, here.receiveBytesIntoSync(array, { timeout }));
+    const receive = (): Uint8Array | Promise<Uint8Array> => {
+      target.set(blank);
+      const choice = random();
+      if (choice < 0.4) return into(target);
+      if (choice < 0.6) return into(target, random());
+      if (choice < 0.7) return into(target.subarray(0, random() * 300));
+      if (choice < 0.8) return here.receiveBytesSync();
+      return here.receiveBytes({ timeout: random() });
+    };
+    const received: number[] = [];
+    for (let isOpen = true; isOpen;) {
+      try {
+        const bytes = await receive();
+        const number = new DataView(bytes.buffer).getUint32(0);
+        assertEquals(bytes, patternOf(number, bytes.length - 4));
+        received.push(number);
+      } catch (error) {
+        isOpen = !(error instanceof ClosedError);
+        const { name } = error as Error;
+        assert(["ClosedError", "TimeoutError", "RangeError"].includes(name), String(error));
+        if (name !== "ClosedError") assertEquals(target, blank);
+      }
+    }
+    assertEquals(received, await sent);
+  }
 });
 
 Deno.test("an agent that closes while others wait for it wakes them", TIMEOUT, async () => {

@@ -4,7 +4,7 @@
 
 import { home } from "../../_agent.ts";
 import { Connection } from "../../pipe.ts";
-import { digestOf, mixedValue, textOf } from "../_helpers.ts";
+import { digestOf, mixedValue, patternOf, randomOf, textOf } from "../_helpers.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any;
@@ -89,6 +89,25 @@ export function receiveInto(
     if (next.state !== "empty") return { error, target: found, next };
   }
   throw new Error("nothing came");
+}
+
+/** Sends patterns of many lengths, some of which it gives up; returns the numbers of the others. */
+export async function sendPatterns(clone: unknown, seed: number, count: number): Promise<number[]> {
+  using end = Connection.from<Any, Any>(clone);
+  const random = randomOf(seed);
+  const sent: number[] = [];
+  for (let number = 0; number < count; number++) {
+    const bytes = patternOf(number, Math.floor(random() * (number % 2 === 0 ? 60 : 1_900)));
+    const timeout = random() < 0.5 ? LIMIT.timeout : random();
+    try {
+      if (random() < 0.7) end.sendBytesSync(bytes, { timeout });
+      else await end.sendBytes(bytes, { timeout });
+      sent.push(number);
+    } catch (error) {
+      if ((error as Error).name !== "TimeoutError") throw error;
+    }
+  }
+  return sent;
 }
 
 /** Uses an end once. */
