@@ -102,7 +102,10 @@ export class Receiver {
   /** Whether nothing more will come. */
   isAtEnd(): boolean {
     // In this order: what was sent before the end is still received.
-    return isWriterGone(this.side) && !this.isReady();
+    const isAtEnd = isWriterGone(this.side) && !this.isReady();
+    // The rest of a message of which a part has come will not.
+    if (isAtEnd && this.isHalfway) this.#dropPieces();
+    return isAtEnd;
   }
 
   /** Whether there is a whole message to take. */
@@ -197,7 +200,7 @@ export class Receiver {
   take(mayDrop = true): unknown {
     const type = this.#front();
     if (type < 0) return EMPTY;
-    if (this.#pieces.isWhole) return this.#takePieces();
+    if (this.#pieces.isWhole) return this.#takePieces(mayDrop);
     const { side } = this;
     const header = readWord(side.ring, side.own);
     if (type >= RUN) {
@@ -222,7 +225,7 @@ export class Receiver {
     const type = this.#front();
     if (type < 0) return EMPTY;
     this.#checkBytes(type);
-    if (this.#pieces.isWhole) return this.#takePieces() as Uint8Array;
+    if (this.#pieces.isWhole) return this.#takePieces(true) as Uint8Array;
     const { side } = this;
     const header = readWord(side.ring, side.own);
     const bytes = readPayload(side.ring, side.own, lengthIn(side.ring, header));
@@ -340,21 +343,32 @@ export class Receiver {
       }
       const skip = type === PIECE ? 0 : FIRST_HEAD;
       const length = lengthIn(side.ring, header) - skip;
-      if (skip > 0) pieces.begin(type === FIRST_BYTES, totalIn(side.ring, side.own), lent);
-      const at = pieces.extend(length);
-      readInto(side.ring, side.own, skip, pieces.bytes, at, length);
+      const total = type === PIECE ? pieces.total : totalIn(side.ring, side.own);
+      // A first piece is never the whole.
+      const left = type === PIECE ? total - pieces.length : total - 1;
+      if (length < 0 || length > left) throw damaged("read");
+      if (type !== PIECE) pieces.begin(type === FIRST_BYTES, total, lent);
+      pieces.makeRoom(length);
+      readInto(side.ring, side.own, skip, pieces.bytes, pieces.length, length);
+      // Only now, as the copy may fail and is made again then.
+      pieces.length += length;
       // First, as what was released is nowhere else.
       this.#hold();
       release(side, wordsOf(side.ring, header));
     }
   }
 
-  #takePieces(): unknown {
+  #takePieces(mayDrop: boolean): unknown {
+    let message: unknown;
     try {
-      return this.#pieces.take();
-    } finally {
-      this.#hold();
+      message = this.#pieces.read();
+    } catch (error) {
+      // As of any other message.
+      if (mayDrop && error instanceof TypeError) this.#dropPieces();
+      throw error;
     }
+    this.#dropPieces();
+    return message;
   }
 
   #dropPieces(): void {
@@ -409,15 +423,15 @@ class Pieces {
   bytes = NONE;
   /** Bytes that have come, and that the message has; -1: none has begun. */
   length = 0;
-  #total = -1;
+  total = -1;
   isBytes = false;
 
   get isBegun(): boolean {
-    return this.#total >= 0;
+    return this.total >= 0;
   }
 
   get isWhole(): boolean {
-    return this.length === this.#total;
+    return this.length === this.total;
   }
 
   get isLent(): boolean {
@@ -426,39 +440,34 @@ class Pieces {
 
   begin(isBytes: boolean, total: number, lent: Uint8Array | undefined): void {
     this.clear();
-    this.#total = total;
+    this.total = total;
     this.isBytes = isBytes;
     if (lent !== undefined && isBytes && total <= lent.length && isUntouched(lent)) {
       this.bytes = lent;
     }
   }
 
-  /** Makes room for so many bytes more; returns where they go. */
-  extend(length: number): number {
-    const at = this.length;
-    const end = at + length;
-    if (length < 0 || end > this.#total) throw damaged("read");
-    if (end > this.bytes.length) {
-      const grown = new Uint8Array(Math.max(end, this.bytes.length * 2));
-      grown.set(this.bytes.subarray(0, at));
-      this.bytes = this.#own = grown;
-    }
-    this.length = end;
-    return at;
+  /** Makes room for so many bytes more. */
+  makeRoom(length: number): void {
+    const end = this.length + length;
+    if (end <= this.bytes.length) return;
+    this.#move(Math.min(Math.max(end, this.bytes.length * 2), this.total));
   }
 
   /** Keeps what has come in memory of its own. */
   giveBack(): void {
-    const { bytes, length } = this;
-    this.bytes = this.#own;
-    this.length = 0;
-    this.extend(length);
-    this.bytes.set(bytes.subarray(0, length));
+    this.#move(Math.max(this.length, this.#own.length));
   }
 
-  take(): unknown {
+  #move(size: number): void {
+    const bytes = size > this.#own.length ? new Uint8Array(size) : this.#own;
+    bytes.set(this.bytes.subarray(0, this.length));
+    this.bytes = this.#own = bytes;
+  }
+
+  /** The message, once it is whole. */
+  read(): unknown {
     const { bytes, length } = this;
-    this.clear();
     return this.isBytes ? bytes.slice(0, length) : decode(bytes, 0, length);
   }
 
@@ -466,7 +475,7 @@ class Pieces {
     if (this.#own.length > MOST_KEPT) this.#own = NONE;
     this.bytes = this.#own;
     this.length = 0;
-    this.#total = -1;
+    this.total = -1;
   }
 }
 

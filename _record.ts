@@ -6,7 +6,8 @@
 //   header = payload's length in bytes << 5 | type
 //
 // Numbers and bytes have types of their own, so that they need no codec. A run is many messages in
-// one record: the elements of a typed array. What is larger than the ring goes in pieces.
+// one record: the elements of a typed array. What is larger than the ring goes in pieces, the first of
+// which begins with the length of the whole.
 
 import { decode, encode, output } from "./_codec.ts";
 import {
@@ -138,15 +139,25 @@ export function pack(packet: Packet, value: unknown): void {
 /** Makes the packet a message of these bytes. */
 export function packBytes(packet: Packet, bytes: Uint8Array): void {
   packet.type = BYTES;
-  packet.length = bytes.byteLength;
-  packet.bytes = bytes;
+  packet.bytes = plainBytes(bytes);
+  packet.length = packet.bytes.byteLength;
   packet.words = undefined;
+}
+
+/** The same bytes without what a subclass may have for their copying, which could do anything meanwhile. */
+export function plainBytes(bytes: Uint8Array): Uint8Array {
+  if (Object.getPrototypeOf(bytes) === Uint8Array.prototype) return bytes;
+  // Of a buffer that was detached there are no others.
+  return bytes.length === 0
+    ? NO_BYTES
+    : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** Copies what the packet borrowed, so that it stays valid for as long as a call waits. */
 export function keep(packet: Packet): Packet {
   if (packet.type > BYTES) return { ...packet };
-  const bytes = new Uint8Array(wordsFor(packet.length) * 4);
+  // Not by `wordsFor`: before it goes in pieces it may be longer than a ring.
+  const bytes = new Uint8Array(Math.ceil(packet.length / 4) * 4);
   bytes.set(
     packet.length === packet.bytes.length ? packet.bytes : packet.bytes.subarray(0, packet.length),
   );

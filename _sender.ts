@@ -394,8 +394,9 @@ class Writing {
       // so that a message that is given up half-way keeps no later one out.
       const quarter = (side.ring.mask + 1) >> 2;
       const free = room(side);
+      // The first piece is never the last: the whole would have gone in one record.
       const head = this.#isBegun ? 0 : FIRST_HEAD;
-      const isLast = left + head <= MAX_PAYLOAD && recordWords(left + head) <= free;
+      const isLast = left <= MAX_PAYLOAD && recordWords(left) <= free;
       if (!isLast && free < 2 * quarter) return false;
       // No more than a quarter at once, so that the reader copies one while the next is written.
       const most = Math.min(free - quarter, quarter) - 2;

@@ -60,7 +60,7 @@ import {
 } from "./_options.ts";
 import type { Call, Calls } from "./_calls.ts";
 import { EMPTY, Receiver } from "./_receiver.ts";
-import { isTypedArray, type RunArray, runType } from "./_record.ts";
+import { isTypedArray, plainBytes, type RunArray, runType } from "./_record.ts";
 import { damaged, isRingSize, ringAt, ringWords } from "./_ring.ts";
 import { Sender } from "./_sender.ts";
 import { whatOf } from "./_report.ts";
@@ -795,17 +795,17 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
   async receiveBytesInto(target: Uint8Array, options?: WaitOptions): Promise<number> {
     const signal = signalOf(options, "receive bytes");
     const timeout = timeoutOf(options, "receive bytes");
-    checkBytes(target, "receive bytes");
+    const bytes = plainBytes(checkBytes(target, "receive bytes"));
     const receiver = this.#toReceive("receive bytes");
-    const call = receiver.receiveBytesIntoCall(target, false);
+    const call = receiver.receiveBytesIntoCall(bytes, false);
     await receiver.calls.run(call, timeout, signal, "receive bytes");
     return call.value as number;
   }
 
   /**
    * Receives the next message, which must be bytes, into memory of the caller, blocking the thread
-   * while there is none. Without a timeout, a message that is larger than the storage goes there as it
-   * comes: if the call then fails, because the other end or this agent has ended, a part may be there.
+   * while there is none. Without a timeout, a message that is larger than the storage may go there as it
+   * comes: what the target then holds beyond the bytes received, or after an error, is not defined.
    *
    * @param target Where the bytes go, from its beginning.
    * @param options How long to wait, in milliseconds.
@@ -824,18 +824,18 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
    */
   receiveBytesIntoSync(target: Uint8Array, options?: SyncWaitOptions): number {
     const timeout = timeoutOf(options, "receive bytes");
-    checkBytes(target, "receive bytes");
+    const bytes = plainBytes(checkBytes(target, "receive bytes"));
     const receiver = this.#toReceive("receive bytes");
     // A call whose time runs out must leave the target as it was.
     const isLent = timeout === Infinity;
     try {
-      let length = receiver.tryReceiveBytesInto(target, isLent);
+      let length = receiver.tryReceiveBytesInto(bytes, isLent);
       if (length === EMPTY && timeout > 0) {
         receiver.spin();
-        length = receiver.tryReceiveBytesInto(target, isLent);
+        length = receiver.tryReceiveBytesInto(bytes, isLent);
       }
       if (length !== EMPTY) return length;
-      const call = receiver.receiveBytesIntoCall(target, isLent);
+      const call = receiver.receiveBytesIntoCall(bytes, isLent);
       this.#assertNoDeadlock(timeout, call, receiver.calls, "receive bytes");
       receiver.calls.runSync(call, timeout, "receive bytes", "receiveBytesInto");
       return call.value as number;

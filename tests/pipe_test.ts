@@ -27,6 +27,7 @@ import {
   randomOf,
   settlesSoon,
   textOf,
+  turn,
 } from "./_helpers.ts";
 
 // deno-lint-ignore no-explicit-any
@@ -2232,6 +2233,69 @@ Deno.test("bytes of which the sender's death leaves a part are not received", TI
   const { error, next } = await received;
   assertEquals([error, next], ["ClosedError", { state: "closed" }]);
   await sending;
+});
+
+Deno.test("nothing of a subclass runs while its bytes are copied, in one piece or in many", async () => {
+  class Noisy extends Uint8Array {
+    static get [Symbol.species](): never {
+      throw new Error("species");
+    }
+    override set(): never {
+      throw new Error("set");
+    }
+    override subarray(): never {
+      throw new Error("subarray");
+    }
+  }
+  for (const length of [8, 500]) {
+    const [here, there] = pipe<Any>({ capacity: 64 });
+    const noisy = new Noisy(length).fill(3);
+    for (const target of [new Noisy(500), new Uint8Array(500)]) {
+      const sending = here.sendBytes(noisy);
+      assertEquals(await there.receiveBytesInto(target), length);
+      assertEquals(Array.from(target, Number).slice(0, length), new Array(length).fill(3));
+      await sending;
+    }
+    const sending = here.sendBytes(noisy);
+    assertEquals(there.receiveBytesIntoSync(new Noisy(500)), length);
+    await sending;
+    here.close();
+    const { value } = await assertRejects(() => there.sendBytes(noisy), ClosedError);
+    assertStrictEquals(value, noisy);
+  }
+});
+
+Deno.test("what this stack is too deep to decode stays, in one piece or in many", async () => {
+  for (const capacity of [2 ** 20, 2 ** 12]) {
+    let nested: unknown = 0;
+    for (let i = 0; i < 6_000; i++) nested = [nested];
+    const [here, there] = pipe<Any>({ capacity });
+    const sending = here.send(nested);
+    // Looking gathers pieces, whereupon more is sent.
+    for (let isSent = false; !isSent;) {
+      there.pollSync({ timeout: 0 });
+      isSent = await Promise.race([sending.then(() => true), turn().then(() => false)]);
+    }
+    let failed = 0;
+    let received: Received<unknown> | undefined;
+    const descend = (): void => {
+      try {
+        descend();
+      } catch {
+        // As deep as it goes: from here on back, until there is stack enough.
+      }
+      if (received !== undefined) return;
+      try {
+        received = there.tryReceive();
+      } catch (error) {
+        assertInstanceOf(error, RangeError);
+        failed++;
+      }
+    };
+    descend();
+    assert(failed > 0);
+    assertEquals(received?.state, "ok");
+  }
 });
 
 Deno.test("a message is sent as it was, though what runs while the call blocks changes it", async () => {

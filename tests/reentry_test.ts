@@ -267,6 +267,7 @@ Deno.test("Connection: its object may be collected at any time, if its handle is
     true,
     true,
     true,
+    true,
     [5, 6, 7, 8],
   ]);
 });

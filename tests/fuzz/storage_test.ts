@@ -67,7 +67,12 @@ Deno.test("a record that is longer than what was sent is a TypeError each time",
 });
 
 Deno.test("a piece that belongs to no message, or is longer than what it is of, is a TypeError each time", () => {
-  for (const [type, total] of [[PIECE, 60], [FIRST_BYTES, 3], [FIRST_BYTES, -1]] as const) {
+  for (
+    const [type, total] of [[PIECE, 60], [FIRST_BYTES, 3], [FIRST_BYTES, 0], [
+      FIRST_BYTES,
+      -1,
+    ]] as const
+  ) {
     const [here, there] = pipe({ capacity: 64 });
     const words = new Int32Array(here.handle.memory);
     here.sendBytesSync(new Uint8Array(16));

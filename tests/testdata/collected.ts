@@ -61,6 +61,16 @@ function closed() {
   return [here.handle, other.handle, there, end] as const;
 }
 
+/** One that looked for more of a message whose sender has gone. */
+function brokenOff() {
+  const [here, there] = pipe<string>({ capacity: 64 });
+  here.send("x".repeat(200)).catch(() => {});
+  there.pollSync({ timeout: 0 });
+  here.close();
+  there.tryReceive();
+  return new WeakRef(there);
+}
+
 /** One that was given away in the middle of a run, taken back and read to its end. */
 function returned() {
   const [here, there] = pipe<number>({ capacity: 64 });
@@ -88,6 +98,9 @@ await onItsWay;
 const [received, object, writer] = await givenUp();
 await collect();
 results.push(received, object.deref() === undefined);
+const lost = brokenOff();
+await collect();
+results.push(lost.deref() === undefined);
 const [simplex, duplex, ...peers] = closed();
 await collect();
 results.push(Connection.from(simplex).closed, Connection.from(duplex).closed);
