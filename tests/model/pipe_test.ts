@@ -42,6 +42,9 @@ Deno.test("what was sent before the end is received, then comes the end", () => 
 
 Deno.test("a reader that closes ends the writer", () => {
   pipe(sendAll(1, 2, 3, 4), [receive, receive, close]);
+  // While the writer waits for room.
+  pipe(sendAll(1, 2, 3, 4), [receive, close]);
+  pipe(sendAll(1, 2, 3), [close]);
 });
 
 Deno.test("positions may overflow", () => {
