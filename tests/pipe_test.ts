@@ -2298,6 +2298,29 @@ Deno.test("what this stack is too deep to decode stays, in one piece or in many"
   }
 });
 
+Deno.test("a target that is detached while the call blocks leaves the message whole", async () => {
+  const [here, there] = pipe<number>({ capacity: 32 });
+  const [near, far] = pipe<Uint8Array>({ capacity: 64 });
+  const target = new Uint8Array(1_000);
+  let isBlocked = false;
+  function* values() {
+    for (let i = 0; i < 20; i++) {
+      if (isBlocked && target.length > 0) structuredClone(target, { transfer: [target.buffer] });
+      yield i;
+    }
+  }
+  const sending = here.sendMany(values());
+  assertEquals(await there.receive(), 0);
+  const bytes = new Uint8Array(1_000).fill(1);
+  const sent = near.sendBytes(bytes);
+  isBlocked = true;
+  assertThrows(() => far.receiveBytesIntoSync(target), RangeError, "the target has 0");
+  assertEquals(far.receiveBytesSync(TIMEOUT), bytes);
+  await sent;
+  there.close();
+  await sending;
+});
+
 Deno.test("a message is sent as it was, though what runs while the call blocks changes it", async () => {
   const [here, there] = pipe<number>({ capacity: 32 });
   const [near, far] = pipe<Uint8Array>({ capacity: 64 });

@@ -7,6 +7,7 @@
 // Another seed or number of cases: see codec_test.ts.
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { FIRST_BYTES, PIECE } from "../../_record.ts";
 import { pipe } from "../../pipe.ts";
 import { Queue } from "../../queue.ts";
 import { Semaphore } from "../../semaphore.ts";
@@ -16,10 +17,6 @@ import { setting } from "./_settings.ts";
 const SEED = setting("SABRE_FUZZ_SEED", 1);
 const CASES = setting("SABRE_FUZZ_CASES", 500);
 
-/** Header of a piece of a large message, which has no bytes. */
-const PIECE = 6;
-/** Header of the first one. */
-const FIRST_BYTES = 5;
 const READ = "Cannot read a message: the storage is damaged";
 const WRITE = "Cannot write a message: the storage is damaged";
 
@@ -36,6 +33,7 @@ Deno.test("positions of a pipe that cannot be are a TypeError, on either side", 
     const [here, there] = pipe({ capacity: 64 });
     const words = new Int32Array(here.handle.memory);
     // Whoever believed it would read on for four thousand million words.
+    // Each is a piece of a large message, which has no bytes.
     words.fill(PIECE, words.length - 2 * 16);
     words[32] = position;
     assertThrows(() => there.tryReceive(), TypeError, READ);

@@ -5,6 +5,7 @@
 import { DEATH, holds, shipped } from "../shipped.ts";
 
 const pipes = await shipped("pipe");
+/** States of the largest ones: more than the explorer takes on unasked. */
 const MOST = 30_000_000;
 
 Deno.test("six messages over a ring of two", () => {
