@@ -41,7 +41,7 @@ import {
   wordsOf,
 } from "./_record.ts";
 import { damaged, readWord } from "./_ring.ts";
-import { Spinner, spinWhile } from "./_park.ts";
+import { backOff, spinLimit, Spinner, spinWhile } from "./_park.ts";
 import { type News, waitAsync, waitSync } from "./_wait.ts";
 import { ClosedError } from "./errors.ts";
 
@@ -51,6 +51,15 @@ export const EMPTY: unique symbol = Symbol("empty");
 /** What must not be collected, as it alone knows how far a record or a message was received. */
 const unfinished = new Set<object>();
 
+// A reader that finds little each time it looks is at the heels of the writer: each of them then waits for
+// memory that the other one has just touched, which takes longer than all that they do with it.
+/** Looks in a row that found little after which the reader keeps away for a moment. */
+const CLOSE = 8;
+/** Words that are more than little. */
+const LITTLE = 64;
+/** How long it keeps away, in pauses. */
+const REST = Math.min(spinLimit, 64);
+
 export class Receiver {
   readonly side: Side;
   /** The public object, which lives as long as something is half received: the one for this end. */
@@ -59,6 +68,8 @@ export class Receiver {
   /** What came of a message that is larger than the ring. */
   readonly #pieces = new Pieces();
   readonly #spinner = new Spinner();
+  /** How many looks in a row found little. */
+  #close = 0;
   #isClosed = false;
 
   constructor(side: Side, face: object) {
@@ -76,7 +87,7 @@ export class Receiver {
     if (!this.calls.isFree()) return EMPTY;
     const { side } = this;
     // The shortest way for the most frequent message. All else comes to the same.
-    if (!this.isHalfway && hasRecord(side) && readWord(side.ring, side.own) === INT_HEADER) {
+    if (!this.isHalfway && this.#hasRecord() && readWord(side.ring, side.own) === INT_HEADER) {
       const value = readWord(side.ring, side.own + 1);
       release(side, INT_WORDS);
       return value;
@@ -325,13 +336,31 @@ export class Receiver {
     return at + 1;
   }
 
+  /** Whether a record is there. */
+  #hasRecord(): boolean {
+    return wordsThere(this.side) > 0 || this.#look();
+  }
+
+  /** Looks for new records; if it found little each time, not before they have had time to become more. */
+  #look(): boolean {
+    const { side } = this;
+    const isClose = this.#close >= CLOSE;
+    if (isClose) backOff(REST, REST);
+    const isFound = hasRecord(side);
+    const isLittle = wordsThere(side) < LITTLE;
+    // If little has come meanwhile either, it does not try again soon.
+    if (!isFound || isLittle === isClose) this.#close = 0;
+    else if (isLittle) this.#close++;
+    return isFound;
+  }
+
   /** The type of the record in front, having gathered pieces on the way; -1: nothing whole is there. */
   #front(lent?: Uint8Array): number {
     const { side } = this;
     const pieces = this.#pieces;
     for (;;) {
       if (pieces.isWhole) return pieces.isBytes ? BYTES : VALUE;
-      if (!hasRecord(side)) return -1;
+      if (!this.#hasRecord()) return -1;
       const header = readWord(side.ring, side.own);
       const type = typeIn(header);
       // What is past the end was never written: reading on there might find no end at all.

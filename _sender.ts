@@ -5,6 +5,7 @@
 import { Call, Calls, isUntouched } from "./_calls.ts";
 import {
   closeWriter,
+  fetchAhead,
   hasRoom,
   isReaderGone,
   publish,
@@ -71,6 +72,8 @@ export class Sender {
     }
     // First, as the calls that proceed use the same packet.
     const isFree = this.calls.isFree();
+    // Nobody else may write there: not a call of this agent's, nor one to which the end was given.
+    if (isFree && !this.#isOver && typeof value !== "number") fetchAhead(side);
     pack(packet, value);
     this.assertOpen(value);
     const words = packetWords(packet);

@@ -343,6 +343,47 @@ for (const [name, value] of Object.entries(CORPUS)) {
   });
 }
 
+Deno.test("strings of every length arrive, by whatever means they are read", async () => {
+  const { process } = globalThis as Any;
+  const { getBuiltinModule } = process;
+  const asked: string[] = [];
+  const stand = (Buffer: unknown) => (name: string) => (asked.push(name), { Buffer });
+  const broken = { prototype: { latin1Slice: () => "another" } };
+  const ways: Record<string, unknown> = {
+    real: getBuiltinModule,
+    missing: undefined,
+    without: stand(undefined),
+    other: stand({ prototype: {} }),
+    broken: stand(broken),
+  };
+  try {
+    for (const [name, way] of Object.entries(ways)) {
+      const codec: typeof import("../_codec.ts") = await import(`../_codec.ts?${name}`);
+      process.getBuiltinModule = way;
+      // It looks for the engine's means once it has read some.
+      for (let round = 0; round < 8; round++) {
+        for (let length = 0; length < 140; length++) {
+          for (
+            const text of ["the quick brown fox ", "\u00E9\u0000\u00FFa", "\u20AC\uD83D\uDE00"]
+          ) {
+            const value = text.repeat(length).slice(0, length);
+            const bytes = codec.encode(value);
+            assertStrictEquals(codec.decode(codec.output.bytes, 0, bytes), value, name);
+          }
+        }
+      }
+      for (const length of [65_535, 65_536, 65_537]) {
+        const bytes = codec.encode("x".repeat(length));
+        assertStrictEquals(codec.decode(codec.output.bytes, 0, bytes), "x".repeat(length), name);
+      }
+    }
+  } finally {
+    process.getBuiltinModule = getBuiltinModule;
+  }
+  // Once by each of those that could tell.
+  assertEquals(asked, ["node:buffer", "node:buffer", "node:buffer"]);
+});
+
 Deno.test("encode() and decode() agree with structuredClone on arbitrary values", () => {
   fc.assert(
     fc.property(

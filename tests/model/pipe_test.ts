@@ -35,6 +35,13 @@ Deno.test("six messages over a ring of four", () => {
   pipe(sending, new Array(6).fill(receive), { size: 16 });
 });
 
+Deno.test("memory that is fetched ahead is free", () => {
+  const sending = [1, 2, 3, 4].map((value): Sending => ({ bytes: [value, 4], plain: true }));
+  pipe([...sending, close], [all]);
+  pipe([...sending, close], [all], { size: 8 });
+  pipe([send(1), ...sending.slice(1), close], [receive, all], { deaths: true }, DEATH);
+});
+
 Deno.test("what was sent before the end is received, then comes the end", () => {
   pipe([...sendAll(1, 2, 3), close], [all]);
   pipe([...sendAll(1, 2, 3), close], [{ poll: true }, all]);

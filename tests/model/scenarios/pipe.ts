@@ -17,6 +17,8 @@ export interface Sending {
   readonly send?: number;
   /** Sends so many bytes of that value. */
   readonly bytes?: readonly [value: number, length: number];
+  /** Sends them as any value. */
+  readonly plain?: true;
   /** Sends these, as an array. */
   readonly many?: readonly number[];
   /** Sends these, as a typed array. */
@@ -113,10 +115,8 @@ function isExpected(error: unknown, timeout: number | undefined): boolean {
 }
 
 /** As `Connection.sendSync` and `sendBytesSync`, which spin a little in between. */
-function sendSync(sender: Sender, value: unknown, timeout: number): void {
-  const isSent = typeof value === "number"
-    ? sender.trySend(value)
-    : sender.trySendBytes(value as Uint8Array);
+function sendSync(sender: Sender, value: unknown, isPlain: boolean, timeout: number): void {
+  const isSent = isPlain ? sender.trySend(value) : sender.trySendBytes(value as Uint8Array);
   if (isSent) return;
   const call = sender.sendCall(value, true);
   sender.calls.runSync(call, timeout, "send", "send");
@@ -155,11 +155,11 @@ function writer(shared: Shared, acts: readonly Sending[]): void {
     let count = 0;
     try {
       if (act.send !== undefined) {
-        sendSync(sender, act.send, timeout);
+        sendSync(sender, act.send, true, timeout);
         count = 1;
       } else if (act.bytes !== undefined) {
         const bytes = new Uint8Array(act.bytes[1]).fill(act.bytes[0]);
-        sendSync(sender, bytes, timeout);
+        sendSync(sender, bytes, act.plain !== undefined, timeout);
         count = 1;
       } else {
         const list = act.run === undefined ? new Listed(values) : new Int32Array(values);
