@@ -8,8 +8,8 @@
 //
 //   0 MAGIC | 1 VERSION | 2..5 UUID | 6 SEQUENCE | 7 DEATHS | 8 TOP | 9 SERIAL | 10 SIGNED |
 //   11 WARDEN
-//   64 + 64 * slot: STATE | PARK | PARKED | STOP | PARENT | NAME_LENGTH | BRANCH | SIGN | 8 words for
-//     the wait | NAME ...
+//   64 + 64 * slot: STATE | PARK | PARKED | STOP | PARENT | NAME_LENGTH | BRANCH | SIGN | 6 words for
+//     the wait | LOST | unused | NAME ...
 
 import { parkAsync, wakeAll } from "./_park.ts";
 import { threadKind } from "./_threads.ts";
@@ -36,6 +36,7 @@ const NAME_LENGTH = 5; // bytes
 const BRANCH = 6; // id of the child of the root that this agent descends from, or is. Written with PARENT
 const SIGN = 7; // how its end shows to those that did not start it. Written by itself, before SIGNED
 const WAIT = 8; // what it waits for: see `_report.ts`. The first is only ever raised; odd: it is blocked
+const LOST = 14; // id of the last agent here that ended otherwise than by returning. Written before its STATE is cleared
 const NAME = 16; // UTF-8, cut to what fits
 
 const HEADER_WORDS = 64;
@@ -72,6 +73,11 @@ export function pidOf(id: number): number {
 /** Whether the agent has not ended. */
 export function isAlive(domain: Domain, id: number): boolean {
   return Atomics.load(domain.words, stateIndex(id)) === id;
+}
+
+/** Whether the agent, which has ended, is known to have ended otherwise than by returning. */
+export function wasLost(domain: Domain, id: number): boolean {
+  return Atomics.load(domain.words, stateIndex(id) + LOST - STATE) === id;
 }
 
 /** How many agents ended so far: as long as it stays the same, nobody died. */
@@ -150,10 +156,15 @@ export function requestStop(domain: Domain, id: number): void {
 
 /**
  * Declares the agent dead, which must be certain: from now on others repair what it left behind.
- * May be said more than once, by several, and again after somebody died saying it.
+ * May be said more than once, by several, and again after somebody died saying it. `hasReturned`: it has
+ * done what it was started for, as only the first one knows that says so.
  */
-export function bury(domain: Domain, id: number): void {
-  Atomics.compareExchange(domain.words, stateIndex(id), id, 0);
+export function bury(domain: Domain, id: number, hasReturned = false): void {
+  const index = stateIndex(id);
+  if (!hasReturned && Atomics.load(domain.words, index) === id) {
+    Atomics.store(domain.words, index + LOST - STATE, id);
+  }
+  Atomics.compareExchange(domain.words, index, id, 0);
   Atomics.add(domain.words, DEATHS, 1);
   // Whoever waits looks again, finds DEATHS changed and repairs. This also makes up for wake-ups
   // that the dead agent owed.

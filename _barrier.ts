@@ -8,6 +8,9 @@
 // before it arrives again: so a round that is over cannot be mistaken for a later one, however slowly
 // an agent wakes.
 //
+// Whoever was in the last round is one of the parties, and its death breaks the barrier also while it does
+// not wait: the others would wait for it for ever. Not so if it has returned.
+//
 // Both ends are committed by one store to STATE and only then carried out. If who does it dies half-way,
 // the next one in the latch carries on.
 //
@@ -24,6 +27,7 @@ import {
   slotOf,
   topSlot,
   wakeLater,
+  wasLost,
 } from "./_agent.ts";
 import { lockLatch, unlockLatch } from "./_latch.ts";
 
@@ -33,7 +37,7 @@ const PARTIES = 6; // written once
 const STATE = 32; // one of the states below. Read by anyone
 const COUNT = 33; // how many wait in this round. Read by anyone
 
-const OWNER = 64; // [128] id of the agent that the slot's MARK tells of
+const OWNER = 64; // [128] id of the agent that the slot's MARK tells of, or that was in the last round; 0: none
 const MARK = OWNER + MAX_AGENTS; // [128] how many of its calls wait in this round, or how the last one ended for them
 
 /** How many words it takes. */
@@ -124,12 +128,13 @@ export function arrive(rounds: Rounds): number {
   const { words, base, domain } = rounds;
   if (words[base + STATE]! === BROKEN) return -1;
   const index = words[base + COUNT]!;
+  const slot = slotOf(domain.id);
+  words[base + OWNER + slot] = domain.id;
   if (index + 1 === words[base + PARTIES]!) {
+    forgetOthers(rounds, slot);
     Atomics.store(words, base + STATE, COMPLETE);
     complete(rounds);
   } else {
-    const slot = slotOf(domain.id);
-    words[base + OWNER + slot] = domain.id;
     // First: whoever dies in between counts as one who waited.
     Atomics.store(words, base + MARK + slot, words[base + MARK + slot]! + 1);
     Atomics.store(words, base + COUNT, index + 1);
@@ -149,7 +154,19 @@ export function breakUp(rounds: Rounds): void {
 export function reset(rounds: Rounds): void {
   // Broken until all are told: if this agent dies on the way, it stays so.
   breakUp(rounds);
+  forgetOthers(rounds, -1);
   Atomics.store(rounds.words, rounds.base + STATE, OPEN);
+}
+
+/** Those who do not wait, but for the slot `own`, are no parties any more. */
+function forgetOthers({ words, base, domain }: Rounds, own: number): void {
+  const top = topSlot(domain);
+  for (let slot = 0; slot < top; slot++) {
+    // Who has not taken away how it ended still has to be told apart from the slot's next tenant.
+    if (slot !== own && Atomics.load(words, base + MARK + slot) === 0) {
+      words[base + OWNER + slot] = 0;
+    }
+  }
 }
 
 function complete(rounds: Rounds): void {
@@ -169,7 +186,7 @@ function tell({ words, base, domain }: Rounds, outcome: number): void {
   }
 }
 
-/** Ends what a dead agent had begun, and breaks the barrier if one died that waited. */
+/** Ends what a dead agent had begun, and breaks the barrier if one of the parties died. */
 function mend(rounds: Rounds): void {
   const { words, base, domain } = rounds;
   const count = deaths(domain);
@@ -180,7 +197,7 @@ function mend(rounds: Rounds): void {
     const owner = words[base + OWNER + slot]!;
     if (owner === 0 || isAlive(domain, owner)) continue;
     // Before the slot is cleared: whoever dies in between leaves it to be found again.
-    if (Atomics.load(words, base + MARK + slot) > 0) breakUp(rounds);
+    if (Atomics.load(words, base + MARK + slot) > 0 || wasLost(domain, owner)) breakUp(rounds);
     Atomics.store(words, base + MARK + slot, 0);
     words[base + OWNER + slot] = 0;
   }

@@ -198,7 +198,8 @@ class Main {
     this.#report(outcome, value);
     if (isDeno || close === undefined) {
       Atomics.store(this.#control, ENDED, 1);
-      for (const domain of joinedDomains()) bury(domain, domain.id);
+      const hasReturned = outcome === RETURNED;
+      for (const domain of joinedDomains()) bury(domain, domain.id, hasReturned);
       muzzle();
     }
     leave(outcome !== ABANDONED);

@@ -286,7 +286,7 @@ export class Child {
     if (this.outcome === RETURNED && this.report === undefined) {
       Atomics.store(this.control, OUTCOME, ABANDONED);
     }
-    bury(this.#domain, this.id);
+    bury(this.#domain, this.id, this.outcome === RETURNED);
     endWatch(this.#domain, this.id);
     // Those below it end with it, and it has not ended entirely before they have.
     if (hasDescendants(this.#domain, this.id)) await untilAlone(this.#domain, this.id);

@@ -6,8 +6,9 @@
  * - Each call gets its index of arrival, from 0 to one less than there are parties, once per round. Use
  *   one of them to have something done once. Then the next round begins, with the same barrier.
  * - A party is a call, not an agent: several tasks of one agent may wait.
- * - A party that times out, is aborted or dies while it waits breaks the barrier: all others, and all
- *   that come later, get {@linkcode BrokenBarrierError}, until `reset()`.
+ * - A party that times out or is aborted breaks the barrier: all others, and all that come later, get
+ *   {@linkcode BrokenBarrierError}, until `reset()`. So does an agent that dies while it waits, or
+ *   after it was in the last round, unless it has returned.
  * - The deadlock to know: fewer calls than parties. Give a `timeout` where one may fail to come.
  *
  * @example Two parties

@@ -45,6 +45,7 @@ import {
   waitWords,
   wakeLater,
   wardenOf,
+  wasLost,
 } from "../_agent.ts";
 import { isBlocked, tellBlocked, toldBy, whatOf } from "../_report.ts";
 import { diesAt } from "./_death.ts";
@@ -220,6 +221,20 @@ Deno.test("bury() declares one agent dead, and saying so again harms nobody", ()
   // Not the next tenant of the slot.
   bury(domain, first);
   assert(isAlive(domain, third));
+});
+
+Deno.test("wasLost() tells those that ended otherwise than by returning, by what was said first", () => {
+  const domain = table();
+  const [lost, returned] = [0, 0].map(() => claimSlot(domain.words, "a", 0)) as [number, number];
+  bury(domain, lost);
+  bury(domain, lost, true);
+  bury(domain, returned, true);
+  bury(domain, returned);
+  assertEquals([wasLost(domain, lost), wasLost(domain, returned)], [true, false]);
+  const heir = claimSlot(domain.words, "a", 0);
+  assertEquals(slotOf(heir), slotOf(lost));
+  bury(domain, heir, true);
+  assertEquals([wasLost(domain, lost), wasLost(domain, heir)], [true, false]);
 });
 
 Deno.test("bury() makes everybody look again", () => {

@@ -333,7 +333,8 @@ Deno.test({
 // -- Death and termination -----------------------------------------------------------------------
 
 Deno.test({
-  name: "Barrier: the death of a waiter breaks it, that of an agent that does not wait does not",
+  name:
+    "Barrier: the death of a waiter breaks it, and of one that was in the last round, of no other",
   ...LIMIT,
   async fn() {
     const barrier = new Barrier(4);
@@ -347,7 +348,8 @@ Deno.test({
     await dead.run("begin", barrier);
     await until(() => barrier.waiting === 3);
     idle.die();
-    assertEquals([barrier.waiting, barrier.broken, pair.broken], [3, false, false]);
+    await until(() => pair.broken);
+    assertEquals([barrier.waiting, barrier.broken], [3, false]);
     dead.die();
     assertEquals(await Promise.all(waits), ["BrokenBarrierError", "BrokenBarrierError"]);
     await assertBroken(barrier);
@@ -363,11 +365,49 @@ Deno.test("Barrier.broken tells of a dead waiter, though nobody has looked since
   assertEquals([barrier.broken, barrier.waiting], [true, 0]);
 });
 
-Deno.test("Barrier: one that passed and dies before it could go on breaks nothing", async () => {
+Deno.test("Barrier: one that was in the last round and dies breaks it, whether it has gone on or not", async () => {
+  for (const way of ["told", "gone on", "last"]) {
+    const barrier = new Barrier(2);
+    const dead = ghost();
+    const first = way === "last" ? barrier.wait() : undefined;
+    arriveAs(barrier, dead);
+    if (way !== "last") assertEquals(barrier.waitSync(), 1);
+    if (way === "gone on") forgetOutcome(roundsOf(barrier, dead));
+    await first;
+    const wait = outcome(barrier.wait());
+    bury(home(), dead.id);
+    assertEquals(await wait, "BrokenBarrierError", way);
+    await assertBroken(barrier);
+    barrier.reset();
+    await assertWorks(barrier);
+  }
+});
+
+Deno.test("Barrier: one that was in the last round and returned, or in an earlier one only, breaks nothing", async () => {
+  const barrier = new Barrier(2);
+  const [returned, early] = [ghost(), ghost()];
+  arriveAs(barrier, early);
+  barrier.waitSync();
+  forgetOutcome(roundsOf(barrier, early));
+  arriveAs(barrier, returned);
+  barrier.waitSync();
+  const wait = barrier.wait();
+  bury(home(), returned.id, true);
+  bury(home(), early.id);
+  // Whoever watched it says so as well, and knows no better.
+  bury(home(), returned.id);
+  assertEquals([barrier.broken, barrier.waiting], [false, 1]);
+  assertEquals([barrier.waitSync(), await wait], [1, 0]);
+  await assertWorks(barrier);
+});
+
+Deno.test("Barrier: reset() forgets who was in the last round", async () => {
   const barrier = new Barrier(2);
   const dead = ghost();
   arriveAs(barrier, dead);
-  assertEquals(barrier.waitSync(), 1);
+  barrier.waitSync();
+  forgetOutcome(roundsOf(barrier, dead));
+  barrier.reset();
   bury(home(), dead.id);
   await assertWorks(barrier);
 });
@@ -402,7 +442,7 @@ Deno.test("Barrier: the next tenant of a dead waiter's slot is told nothing that
   const dead = ghost();
   arriveAs(barrier, dead);
   barrier.waitSync();
-  bury(home(), dead.id);
+  bury(home(), dead.id, true);
   const heir = ghost();
   assertEquals(slotOf(heir.id), slotOf(dead.id));
   assertEquals(arriveAs(barrier, heir), 0);
@@ -417,7 +457,7 @@ Deno.test("Barrier: the same if one dies while it looks after the dead waiter", 
     const [dead, mender] = [ghost(), ghost()];
     arriveAs(barrier, dead);
     assertEquals(barrier.waitSync(), 1);
-    bury(home(), dead.id);
+    bury(home(), dead.id, true);
     const rounds = roundsOf(barrier, mender);
     died = diesAt(moment, (spy) => refresh({ ...rounds, words: spy(rounds.words as Any) }));
     bury(home(), mender.id);

@@ -71,9 +71,25 @@ const MUTANTS: [string, string, string, string, object, ExploreOptions?][] = [
   [
     "barrier",
     "a dead waiter does not break it",
-    "if (Atomics.load(words, base + MARK + slot) > 0) breakUp(rounds);",
+    "if (Atomics.load(words, base + MARK + slot) > 0 || wasLost(domain, owner)) breakUp(rounds);",
     "",
     { parties: 2, deaths: true },
+    DEATH,
+  ],
+  [
+    "barrier",
+    "one that died after the last round does not break it",
+    " || wasLost(domain, owner)",
+    "",
+    { parties: 2, rounds: 2, deaths: true },
+    DEATH,
+  ],
+  [
+    "barrier",
+    "the last one of a round is none of its parties",
+    "words[base + OWNER + slot] = domain.id;\n  if",
+    "if",
+    { parties: 2, rounds: 2, deaths: true },
     DEATH,
   ],
   [

@@ -32,6 +32,8 @@ interface Shared {
   readonly words: Int32Array<SharedArrayBuffer>;
   /** By round and index: how many passed with it. */
   readonly passed: Int32Array;
+  /** [0] how many were told that it broke. */
+  readonly failed: Int32Array;
   /** By party: 1 once everybody may know that it died. */
   readonly buried: Int32Array;
 }
@@ -99,7 +101,10 @@ function worker(shared: Shared, me: number, options: BarrierOptions): void {
       // Nobody waits any more when one is told how it ended.
       assert(Atomics.load(words, COUNT) === 0, "told before it is over");
     }
-    if (index < 0) return;
+    if (index < 0) {
+      shared.failed[0] = shared.failed[0]! + 1;
+      return;
+    }
     assert(
       !isBroken || options.rounds !== undefined || options.resets === true,
       "passed in spite of a death",
@@ -138,6 +143,7 @@ export function barrier(options: BarrierOptions): Scenario<Shared> {
         ids,
         words: view,
         passed: oracle(parties * rounds),
+        failed: oracle(1),
         buried: oracle(parties),
       };
     },
@@ -173,6 +179,12 @@ export function barrier(options: BarrierOptions): Scenario<Shared> {
       }
       let blocked = 0;
       for (let i = 0; i < parties; i++) if (fates[i] === "blocked") blocked++;
+      // Once one has passed, all were there.
+      let count = 0;
+      for (let i = 0; i < parties * rounds; i++) count += shared.passed[i]!;
+      assert(resets || count === 0 || blocked === 0, "one waits for a party that has died");
+      const isAlone = rounds === 1 && !resets;
+      assert(!isAlone || count === 0 || shared.failed[0] === 0, "one got through and another not");
       assert(
         countWaiting(view) === blocked,
         "one waits that nobody counts, or at a broken barrier",
