@@ -10,6 +10,8 @@ export interface Flow<T, J> {
   readonly bufferSize: number;
   readonly ordered: boolean;
   readonly signal: AbortSignal | undefined;
+  /** Fires with the reason once nothing more can be begun, so that no input is worth waiting for. */
+  readonly over: AbortSignal;
   /**
    * Begins with a chunk; `settle` gets its results, and the error that ended it, if one did. Throws
    * if nothing can be begun.
@@ -36,7 +38,7 @@ export async function* flowThrough<T, R, J>(
   begin: () => Flow<T, J>,
 ): AsyncGenerator<R, void, undefined> {
   const flow = begin();
-  const { signal } = flow;
+  const { signal, over } = flow;
   const input = iteratorOf(items);
   /** Chunks in the order in which their results are given out. */
   const chunks: Chunk<R, J>[] = [];
@@ -54,6 +56,7 @@ export async function* flowThrough<T, R, J>(
   let wake = Promise.withResolvers<void>();
   const onAbort = () => wake.resolve();
   signal?.addEventListener("abort", onAbort);
+  over.addEventListener("abort", onAbort);
 
   const fail = (reason: unknown) => {
     isAtEnd = true;
@@ -118,6 +121,7 @@ export async function* flowThrough<T, R, J>(
   };
   const stop = async () => {
     signal?.removeEventListener("abort", onAbort);
+    over.removeEventListener("abort", onAbort);
     flow.drop(Array.from(open, (chunk) => chunk.job!));
     isAtEnd = true;
     batch = [];
@@ -147,6 +151,7 @@ export async function* flowThrough<T, R, J>(
         if (failure !== undefined) throw failure.reason;
         return;
       } else {
+        over.throwIfAborted();
         await wake.promise;
         wake = Promise.withResolvers();
       }

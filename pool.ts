@@ -197,6 +197,8 @@ export class Pool implements AsyncDisposable {
   #state: "open" | "closed" | "terminated" = "open";
   /** Why nothing can be run any more: the initializer failed, or the module cannot be loaded. */
   #failure: Error | undefined;
+  /** Tells those who wait for items to give it that there is no use in that any more. */
+  readonly #over = new AbortController();
   #started = 0;
 
   static {
@@ -472,6 +474,7 @@ export class Pool implements AsyncDisposable {
         bufferSize,
         ordered,
         signal,
+        over: this.#over.signal,
         add: (values: T[], settle: Settle) => {
           const job = { kind, target: name, body: bodyOf(values), weight: values.length, settle };
           // Encoding them may have run anything.
@@ -635,6 +638,7 @@ export class Pool implements AsyncDisposable {
     const jobs = [...this.#takeWaiting()];
     for (const member of this.#members) jobs.push(...member.takeAll());
     for (const job of jobs) this.#settle(job, undefined, { reason });
+    this.#over.abort(reason);
   }
 
   #add(jobs: Job[]): void {
@@ -764,6 +768,7 @@ export class Pool implements AsyncDisposable {
       member.close();
     }
     for (const job of jobs) this.#settle(job, undefined, { reason: failure });
+    this.#over.abort(failure);
   }
 
   #endIfDone(): void {

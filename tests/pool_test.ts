@@ -721,6 +721,35 @@ test("Pool.imap() can be aborted while it waits", async () => {
   gate.set();
 });
 
+test("Pool.imap() ends with its pool while it waits for an input that is idle", async () => {
+  const input = async function* (count: number) {
+    for (let n = 0; n < count; n++) yield n;
+    await new Promise(() => {});
+  };
+  const gather = async (pool: Pool, count: number) => {
+    const got: unknown[] = [];
+    try {
+      for await (const n of pool.imap(targets.square, input(count))) got.push(n);
+    } catch (error) {
+      got.push((error as Error).name);
+    }
+    return got;
+  };
+  for (const [count, squares] of [[0, []], [3, [0, 1, 4]]] as const) {
+    const pool = make();
+    const results = gather(pool, count);
+    // The last of the squares is given out before anything can end.
+    await pool.run(targets.square, [1]);
+    await turn();
+    await pool.terminate();
+    assertEquals(await results, [...squares, "TerminatedError"]);
+  }
+  await using broken = make({ initializer: targets.failInitializing, initializerArgs: [] });
+  const results = gather(broken, 0);
+  await assertRejects(() => broken.run(targets.square, [1]), RemoteError);
+  assertEquals(await results, ["RemoteError"]);
+});
+
 test("Pool.imap() throws a ClosedError for items that were not read when the pool was closed", async () => {
   await using pool = make();
   const source = new Source();
