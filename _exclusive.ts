@@ -102,6 +102,10 @@ export class Exclusive {
   }
 
   acquireSync(timeout: number, recovering: boolean): Guard {
+    return this.#acquireSync(timeout, recovering, "in order");
+  }
+
+  #acquireSync(timeout: number, recovering: boolean, turn: Turn): Guard {
     const guard = this.tryAcquire(recovering, true);
     if (guard !== undefined) return guard;
     if (timeout === Infinity) this.assertNoDeadlock();
@@ -110,7 +114,7 @@ export class Exclusive {
       const outcome = spinTake(this.mutex, recovering);
       if (outcome !== BUSY) return this.#hold(outcome, recovering, true);
     }
-    const wait = new Wait(this, true, timeout === Infinity);
+    const wait = new Wait(this, turn, timeout === Infinity);
     this.#waits.add(wait);
     try {
       if (!waitSync(this.domain, wait, timeout, "acquire")) {
@@ -130,7 +134,7 @@ export class Exclusive {
     const guard = this.tryAcquire(recovering, false);
     if (guard !== undefined) return guard;
     if (timeout === 0) throw timeoutError(`acquire ${this.kind}`, 0);
-    const wait = new Wait(this, false, false);
+    const wait = new Wait(this, "of its loop", false);
     this.#waits.add(wait);
     try {
       if (!await waitAsync(this.domain, wait, timeout, signal)) {
@@ -155,7 +159,7 @@ export class Exclusive {
     if (--this.depth === 0) giveBack(this.mutex);
   }
 
-  /** What one of this agent's promises may do, so that those made before it are served before it. */
+  /** What a call of this agent may do, so that those made before it are served before it. */
   rightsOf(wait: Wait): number {
     let rights = MAY_TAKE;
     for (const other of this.#waits) {
@@ -165,6 +169,14 @@ export class Exclusive {
       rights = MAY_LINE_UP;
     }
     return rights;
+  }
+
+  /** Looks after the calls that were made before this one, which blocks the thread. */
+  serveBefore(wait: Wait): void {
+    for (const other of this.#waits) {
+      if (other === wait) return;
+      other.poll();
+    }
   }
 
   /** Gives all of it back for a while: its guards do not hold it until it is resumed. */
@@ -182,7 +194,7 @@ export class Exclusive {
    * the lock was recovered.
    */
   resumeSync(suspended: Suspended): boolean {
-    return this.#restore(this.acquireSync(Infinity, true), suspended);
+    return this.#restore(this.#acquireSync(Infinity, true, "first"), suspended);
   }
 
   /** The same without blocking the thread. */
@@ -276,27 +288,33 @@ export class Exclusive {
   }
 }
 
+/**
+ * When a call is served: after those of its agent that were made before it, about which its event loop
+ * asks, or a call that blocks it; or before them, as it has held the lock before.
+ */
+type Turn = "of its loop" | "in order" | "first";
+
 class Wait implements Waiter, Linked, LockWait {
   ticket = 0;
   place = -1;
   outcome: number = BUSY;
   readonly what: What;
   readonly #owner: Exclusive;
-  readonly #blocking: boolean;
+  readonly #turn: Turn;
   readonly #findsDeadlock: boolean;
 
-  constructor(owner: Exclusive, blocking: boolean, findsDeadlock: boolean) {
+  constructor(owner: Exclusive, turn: Turn, findsDeadlock: boolean) {
     this.what = owner.what;
     this.#owner = owner;
-    this.#blocking = blocking;
+    this.#turn = turn;
     this.#findsDeadlock = findsDeadlock;
   }
 
   poll(): boolean {
     if (this.outcome !== BUSY) return true;
     const { mutex } = this.#owner;
-    // While this thread is blocked, none of its promises can take the lock before it.
-    const rights = this.#blocking ? MAY_TAKE : this.#owner.rightsOf(this);
+    if (this.#turn === "in order") this.#owner.serveBefore(this);
+    const rights = this.#turn === "first" ? MAY_TAKE : this.#owner.rightsOf(this);
     // Behind one of this agent that has no place either, it has its ticket and nothing to look at.
     if (rights === MAY_INHERIT && this.place < 0 && this.ticket !== 0) return false;
     this.outcome = pollTake(mutex, this, rights);

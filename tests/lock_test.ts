@@ -555,6 +555,30 @@ both(": a call made after a release comes after those that wait", async (lock) =
   assertEquals(order, ["before the release", "after the release"]);
 });
 
+both(
+  " serves a call that blocks after those of its agent that were made before it",
+  async (lock) => {
+    for (const isOld of [false, true]) {
+      for (const timeout of [0, 20, Infinity]) {
+        const guard = lock.acquireSync();
+        const order: string[] = [];
+        const calls = ["first", "second"].map(async (name) => {
+          using _guard = await lock.acquire();
+          order.push(name);
+        });
+        if (isOld) age();
+        guard.release();
+        const error = assertThrows(() => lock.acquireSync({ timeout })) as Error;
+        assertEquals(error.name, timeout === Infinity ? "DeadlockError" : "TimeoutError");
+        assertEquals(order, []);
+        await Promise.all(calls);
+        assertEquals(order, ["first", "second"]);
+        await assertFree(lock);
+      }
+    }
+  },
+);
+
 both(" serves more calls of one agent than it has places in line, in order", async (lock) => {
   const guard = await lock.acquire();
   const order: number[] = [];
