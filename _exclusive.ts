@@ -243,7 +243,8 @@ export class Exclusive {
     const by = holder === 0
       ? "locked: false"
       : `locked: true, holder: ${pidOf(holder)}${isAlive(this.domain, holder) ? "" : " (dead)"}`;
-    return `${this.kind} { ${by}, waiting: ${crowd(this.mutex)} }`;
+    const abandoned = glanceAtMutex(this.mutex).isAbandoned ? ", abandoned: true" : "";
+    return `${this.kind} { ${by}${abandoned}, waiting: ${crowd(this.mutex)} }`;
   }
 
   /** What is held of it, at a glance. */

@@ -539,11 +539,17 @@ export class SharedArray<K extends Kind> implements Iterable<KindValue<K>> {
    * ```
    */
   assign(values: Iterable<KindValue<K>>, offset = 0): void {
-    const checked = collect(this.#kind, values, "assign to SharedArray");
     checkIndex(offset);
-    if (!Number.isInteger(offset) || offset < 0 || offset + checked.length > this.#length) {
+    const most = this.#length - offset;
+    if (!Number.isInteger(offset) || offset < 0 || most < 0) {
       throw new RangeError(
-        `Cannot assign to SharedArray as ${checked.length} elements at ${offset} do not fit: its length is ${this.#length}`,
+        `Cannot assign to SharedArray as offset must be an integer from 0 to ${this.#length}: current value is ${offset}`,
+      );
+    }
+    const checked = collect(this.#kind, values, "assign to SharedArray", most);
+    if (checked.length > most) {
+      throw new RangeError(
+        `Cannot assign to SharedArray as more than ${most} elements at ${offset} do not fit: its length is ${this.#length}`,
       );
     }
     for (let i = 0; i < checked.length; i++) this.#cells.store(offset + i, checked[i]!);
@@ -786,6 +792,7 @@ function collect<K extends Kind>(
   kind: K,
   values: unknown,
   action: string,
+  most = Infinity,
 ): KindValue<K>[] {
   if (
     (typeof values !== "object" && typeof values !== "string") || values === null ||
@@ -796,7 +803,13 @@ function collect<K extends Kind>(
     );
   }
   const cells = cellsAt(kind, new SharedArrayBuffer(8), 0, 1) as Cells<KindValue<K>>;
-  return Array.from(values as Iterable<unknown>, (value) => cells.check(value, action));
+  const checked: KindValue<K>[] = [];
+  for (const value of values as Iterable<unknown>) {
+    checked.push(cells.check(value, action));
+    // It may have no end.
+    if (checked.length > most) break;
+  }
+  return checked;
 }
 
 function checkLength(length: unknown): number {

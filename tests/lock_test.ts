@@ -1439,6 +1439,7 @@ async function assertAbandoned(lock: AnyLock, peer?: Peer): Promise<void> {
     assertThrows(() => lock.acquireSync(), AbandonedError);
     assertThrows(() => lock.acquireSync({ timeout: 0 }), AbandonedError);
     assertThrows(() => lock.withLockSync(() => {}), AbandonedError);
+    assertStringIncludes(Deno.inspect(lock), ", abandoned: true, waiting: ");
     await assertRejects(() => lock.acquire(), AbandonedError);
     await assertRejects(() => lock.acquire({ timeout: 5 }), AbandonedError);
     await assertRejects(() => lock.withLock(() => {}), AbandonedError);
@@ -1454,6 +1455,7 @@ both(" whose holder died reports it to everybody until it is recovered", async (
   using holder = await Peer.start(WORKER);
   assertEquals(await holder.run("acquire", lock, "sync"), "held");
   holder.die();
+  await until(() => Deno.inspect(lock).includes(" (dead), abandoned: true, waiting: 0 }"));
   await assertAbandoned(lock, other);
   const error = assertThrows(() => lock.tryAcquire(), AbandonedError);
   assertStringIncludes(error.message, String(pidOf(holder.id)));

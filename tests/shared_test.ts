@@ -558,6 +558,26 @@ Deno.test("SharedArray.assign() reads all of its input before it writes", () => 
   assertEquals([...array], [11, 21, 2, 3, 4]);
 });
 
+Deno.test("SharedArray.assign() reads no more of its input than shows that it does not fit", () => {
+  const array = new SharedArray("i32", 4);
+  let read = 0;
+  let returned = 0;
+  function* endless() {
+    try {
+      for (;;) yield read++;
+    } finally {
+      returned++;
+    }
+  }
+  assertThrows(() => array.assign(endless(), 1), RangeError, "more than 3 elements at 1");
+  assertThrows(
+    () => array.assign(endless(), 5),
+    RangeError,
+    "offset must be an integer from 0 to 4",
+  );
+  assertEquals([read, returned, ...array], [4, 1, 0, 0, 0, 0]);
+});
+
 Deno.test("SharedArray.assign() that does not fit is a RangeError and writes nothing", () => {
   const array = new SharedArray("u8", [1, 2, 3]);
   const cases: [number[], number][] = [
