@@ -3,6 +3,8 @@
 // Results of a stream of items, several at a time in work: reading is never further ahead of the
 // results than allowed, and waits neither for slow results nor they for slow input.
 
+import { showOrigin } from "./_origin.ts";
+
 /** How items flow, and who does the work. */
 export interface Flow<T, J> {
   readonly chunkSize: number;
@@ -146,7 +148,7 @@ export async function* flowThrough<T, R, J>(
           signal?.throwIfAborted();
           read();
         }
-        if (chunk.error !== undefined) throw chunk.error.reason;
+        if (chunk.error !== undefined) throw showOrigin(chunk.error.reason, new Error());
       } else if (isAtEnd && chunk === undefined && open.size === 0) {
         if (failure !== undefined) throw failure.reason;
         return;

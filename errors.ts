@@ -21,6 +21,8 @@
  * @module
  */
 
+import { CAUSED } from "./_origin.ts";
+
 /**
  * The queue or connection is closed. Raised by a call that would send into it, or receive from it
  * once nothing is left.
@@ -151,7 +153,7 @@ export class RemoteError extends Error {
     super(message, options);
     const { cause } = options;
     if (cause instanceof Error && typeof cause.stack === "string") {
-      this.stack = `${this.stack}\nCaused in the other agent by: ${cause.stack}`;
+      this.stack = `${this.stack}${CAUSED}${cause.stack}`;
     }
   }
 }

@@ -36,6 +36,7 @@ import {
   timeoutOf,
   type WaitOptions,
 } from "./_options.ts";
+import { showOrigin } from "./_origin.ts";
 import { give, pack, type Parcel, unpack } from "./_parcel.ts";
 import {
   type Answer,
@@ -323,7 +324,12 @@ export class Pool implements AsyncDisposable {
       reject(reason ?? timeoutError(action, timeout));
     });
     this.#add([job]);
-    return await promise;
+    try {
+      return await promise;
+    } catch (error) {
+      // The engine knows who awaits this call, and shows it in what is made here.
+      throw showOrigin(error, new Error());
+    }
   }
 
   /**
@@ -419,7 +425,12 @@ export class Pool implements AsyncDisposable {
       reject(reason);
     });
     this.#add(jobs);
-    return await promise;
+    try {
+      return await promise;
+    } catch (error) {
+      // As above.
+      throw showOrigin(error, new Error());
+    }
   }
 
   /**

@@ -68,6 +68,7 @@ import {
   timeoutOf,
   type WaitOptions,
 } from "./_options.ts";
+import { showOrigin } from "./_origin.ts";
 import { give, pack, unpack } from "./_parcel.ts";
 import { CHILD, Child, FAILED, printError, RETURNED, self, TERMINATED } from "./_spawn.ts";
 import { isLoading, targetName } from "./_target.ts";
@@ -246,6 +247,8 @@ export class Process<
   #child: Child | undefined;
   /** Whether `result` was ever read. */
   #isAsked = false;
+  /** Made where it was started. */
+  #origin: Error | undefined;
 
   static {
     Object.defineProperty(Process.prototype, PRIMITIVE, { value: "none" });
@@ -372,6 +375,7 @@ export class Process<
     }
     if (self.isEnding) throw new TerminatedError(`Cannot ${action}: this agent is ending`);
     const args = pack(this.#args);
+    this.#origin = new Error();
     const domain = home();
     const id = claimSlot(domain.words, this.name, domain.id);
     let undo: (() => void) | undefined;
@@ -642,6 +646,7 @@ export class Process<
     } else if (outcome === FAILED) {
       const cause = crash === undefined ? value : crash.error;
       const error = new RemoteError(`Process ${name} failed: ${textOf(cause)}`, { cause });
+      showOrigin(error, this.#origin!);
       reject(error);
       // A turn later, so that one who joins first and asks then has asked.
       if (!this.#isAsked) later(() => this.#isAsked || printError(name, error));

@@ -9,6 +9,7 @@ import config from "../deno.json" with { type: "json" };
 // Types may come from anywhere, as long as no cycle arises. A new file needs a place here; a file
 // that does not exist yet may have one.
 const LAYERS: readonly (readonly string[])[] = [
+  ["_origin.ts"],
   [
     "errors.ts",
     "_options.ts",

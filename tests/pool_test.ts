@@ -3,7 +3,9 @@
 import {
   assert,
   assertEquals,
+  assertFalse,
   assertInstanceOf,
+  assertMatch,
   assertRejects,
   assertStrictEquals,
   assertThrows,
@@ -190,6 +192,23 @@ test("what a task throws is the cause of a RemoteError", async () => {
   assertInstanceOf(error.cause, RangeError);
   assertEquals([error.cause.message, error.cause.cause], ["no", "a cause"]);
   assert(error.stack!.includes("pool_targets.ts"));
+  // Who asked for it, in this agent, and not where the news of it came in.
+  const asking = async (run: () => Promise<unknown>) => await run();
+  for (
+    const run of [
+      () => pool.run(targets.throws, ["x"]),
+      () => pool.map(targets.throws, ["x"]),
+      async () => {
+        for await (const _ of pool.imap(targets.throws, ["x"])) { /* nothing */ }
+      },
+    ]
+  ) {
+    const { stack, message } = await assertRejects(() => asking(run), RemoteError);
+    const [here, there] = stack!.split("\nCaused in the other agent by: ") as [string, string];
+    assertMatch(here, /^RemoteError: Pool-\d+ threw: x\n +at .*pool_test\.ts/s);
+    assertFalse(here.includes("postMessage") || here.includes("dispatch"), here);
+    assert(message.endsWith("threw: x") && there.includes("pool_targets.ts"));
+  }
   await assertRejects(() => pool.run(targets.throwsUnsendable), RemoteError, "unsendable");
   const { cause } = await assertRejects(() => pool.run(targets.throwsQueue), RemoteError);
   assertEquals(((cause as Error).cause as Queue<string>).getSync(), "inside");

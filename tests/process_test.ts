@@ -327,6 +327,8 @@ Deno.test("Process.result rejects with a RemoteError when the target throws", LI
   assertEquals((error.cause as Error).cause, "a cause");
   assertMatch(error.message, /Process-\d+.*why/);
   assertMatch(error.stack!, /process_targets\.ts/);
+  // Where it was started.
+  assertMatch(error.stack!.split("\nCaused in the other agent by: ")[0]!, /process_test\.ts/);
   assertEquals(exitCode, 1);
 });
 
