@@ -25,6 +25,7 @@
 //   it gives the end away. Plain: only the owner touches it, and owners follow each other by CAS.
 
 import { deaths, type Domain, isAlive, unpark } from "./_agent.ts";
+import { spinUntilBeyond } from "./_park.ts";
 import { damaged, type Ring } from "./_ring.ts";
 
 const TAIL = 0;
@@ -194,6 +195,12 @@ export function newsIndex(reader: Side): number {
 /** Index of the word that changes when there is room for the writer, for those who spin on it. */
 export function roomIndex(writer: Side): number {
   return writer.base + HEAD;
+}
+
+/** Spins until there is a fair amount of room, for less time than going to sleep would take. */
+export function spinForRoom(writer: Side): void {
+  const quarter = (writer.ring.mask + 1) >> 2;
+  spinUntilBeyond(writer.words, roomIndex(writer), writer.seen << 1, quarter << 1);
 }
 
 /** What the word of the other side holds as long as it is where it was seen. */

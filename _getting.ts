@@ -59,6 +59,9 @@ export const EMPTY: unique symbol = Symbol("empty");
 /** Nothing will be there any more. */
 export const END: unique symbol = Symbol("end");
 
+/** Items that are few to find at a look. */
+const FEW = 4;
+
 /** What was copied under a latch that this agent holds; empty at all other times. */
 const lifted = new Lifted();
 
@@ -69,6 +72,8 @@ export class Getting {
   readonly #waiting = new Set<GetCall>();
   readonly #spinner = new Spinner();
   #isCrowded = false;
+  /** How many items were there at the last look and were not taken by this agent since. */
+  #known = 0;
 
   constructor(store: Store, overflow: SharedArrayBuffer) {
     this.store = store;
@@ -81,10 +86,17 @@ export class Getting {
     if (!this.calls.isFree()) return EMPTY;
     const { store } = this;
     let number: unknown;
+    const looks = --this.#known < 0;
+    if (looks) this.#spinner.keepAway();
     enterGet(store);
     // Damaged storage throws, and must not leave the latch behind.
     try {
-      if (gettable(store) === 0 || orphanOf(store) >= 0) {
+      const count = gettable(store);
+      if (looks) {
+        this.#known = count - 1;
+        this.#spinner.note(count > 0, count < FEW);
+      }
+      if (count === 0 || orphanOf(store) >= 0) {
         if (!liftOne(this, -1)) return isClosedNow(store) ? END : EMPTY;
       } else {
         const position = nextOf(store);

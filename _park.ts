@@ -88,6 +88,24 @@ export function backOff(turns: number, most: number): number {
   return Math.min(turns * 2, most);
 }
 
+/**
+ * Spins until the position in `words[index]` is `least` or more beyond `from`, for less time than going to
+ * sleep would take: more room, rather than some. Who fills each word as it becomes free is at the heels of
+ * who frees it, and both wait for the memory that the other has just touched.
+ */
+export function spinUntilBeyond(
+  words: Int32Array,
+  index: number,
+  from: number,
+  least: number,
+): void {
+  let turns = FIRST_PAUSES;
+  for (let spent = 0; spent < spinLimit; spent += turns) {
+    if (((Atomics.load(words, index) - from) | 0) >= least) return;
+    turns = backOff(turns, MOST_PAUSES);
+  }
+}
+
 /** How long a {@linkcode Spinner} rests, in pauses: at least, and at the most. */
 const LEAST_REST = 16;
 const MOST_REST = 64;
@@ -96,10 +114,16 @@ const SOON = 64;
 /** How many times at the most it does not try to rest after it has done so in vain. */
 const MOST_SKIPS = 64;
 
+/** Looks in a row that found little after which a {@linkcode Spinner} keeps away. */
+const CLOSE = 8;
+/** How long it then does, in pauses. */
+const AWAY = Math.min(spinLimit, 64);
+
 /**
  * Spins for the news of a stream, such as the position of a ring's other side. If it comes soon, the
  * memory is then left alone for a moment in which more may come: cheaper for both sides than to take it
  * from each other for every item. Where nothing more comes, as in a conversation, it is hardly ever tried.
+ * The same for who does not wait, but finds little each time it looks: it is at the heels of the other side.
  * Private to one agent.
  */
 export class Spinner {
@@ -107,6 +131,21 @@ export class Spinner {
   /** News after which it does not rest: as many as after the last vain try, and how many are left. */
   #skips = 1;
   #left = 0;
+  /** How many looks in a row found little. */
+  #close = 0;
+
+  /** To be called before a look: lets more come if the last ones found little. */
+  keepAway(): void {
+    if (this.#close >= CLOSE) backOff(AWAY, AWAY);
+  }
+
+  /** To be called after a look: whether it found anything, and whether that was little. */
+  note(isFound: boolean, isLittle: boolean): void {
+    const wasAway = this.#close >= CLOSE;
+    // If little has come meanwhile either, it does not keep away again soon.
+    if (!isFound || isLittle === wasAway) this.#close = 0;
+    else if (isLittle) this.#close++;
+  }
 
   /** Spins as {@linkcode spinWhile} does. */
   spin(words: Int32Array, index: number, value: number): void {

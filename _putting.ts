@@ -20,7 +20,6 @@ import {
   writePacket,
   writeRun,
 } from "./_record.ts";
-import { Spinner } from "./_park.ts";
 import { copyIn, type Ring } from "./_ring.ts";
 import {
   ACCEPTANCE,
@@ -66,7 +65,6 @@ export class Putting {
   readonly overflow: SharedArrayBuffer;
   /** The calls that wait, in their order. */
   readonly #waiting = new Set<PutCall>();
-  readonly #spinner = new Spinner();
   #isCrowded = false;
 
   constructor(store: Store, overflow: SharedArrayBuffer) {
@@ -104,7 +102,7 @@ export class Putting {
 
   /** Waits a little for room, as that is quicker than going to sleep. */
   spin(): void {
-    if (this.calls.waiting.length === 0) spinForRoom(this.store, this.#spinner);
+    if (this.calls.waiting.length === 0) spinForRoom(this.store);
   }
 
   /** A call that puts what the last try could not. Copies it, unless nobody can touch it meanwhile. */

@@ -41,7 +41,7 @@ import {
   wordsOf,
 } from "./_record.ts";
 import { damaged, readWord } from "./_ring.ts";
-import { backOff, spinLimit, Spinner, spinWhile } from "./_park.ts";
+import { Spinner, spinWhile } from "./_park.ts";
 import { type News, waitAsync, waitSync } from "./_wait.ts";
 import { ClosedError } from "./errors.ts";
 
@@ -51,14 +51,8 @@ export const EMPTY: unique symbol = Symbol("empty");
 /** What must not be collected, as it alone knows how far a record or a message was received. */
 const unfinished = new Set<object>();
 
-// A reader that finds little each time it looks is at the heels of the writer: each of them then waits for
-// memory that the other one has just touched, which takes longer than all that they do with it.
-/** Looks in a row that found little after which the reader keeps away for a moment. */
-const CLOSE = 8;
-/** Words that are more than little. */
+/** Words that are little to find at a look. */
 const LITTLE = 64;
-/** How long it keeps away, in pauses. */
-const REST = Math.min(spinLimit, 64);
 
 export class Receiver {
   readonly side: Side;
@@ -68,8 +62,6 @@ export class Receiver {
   /** What came of a message that is larger than the ring. */
   readonly #pieces = new Pieces();
   readonly #spinner = new Spinner();
-  /** How many looks in a row found little. */
-  #close = 0;
   #isClosed = false;
 
   constructor(side: Side, face: object) {
@@ -341,16 +333,10 @@ export class Receiver {
     return wordsThere(this.side) > 0 || this.#look();
   }
 
-  /** Looks for new records; if it found little each time, not before they have had time to become more. */
   #look(): boolean {
-    const { side } = this;
-    const isClose = this.#close >= CLOSE;
-    if (isClose) backOff(REST, REST);
-    const isFound = hasRecord(side);
-    const isLittle = wordsThere(side) < LITTLE;
-    // If little has come meanwhile either, it does not try again soon.
-    if (!isFound || isLittle === isClose) this.#close = 0;
-    else if (isLittle) this.#close++;
+    this.#spinner.keepAway();
+    const isFound = hasRecord(this.side);
+    this.#spinner.note(isFound, wordsThere(this.side) < LITTLE);
     return isFound;
   }
 

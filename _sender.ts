@@ -13,6 +13,7 @@ import {
   roomIndex,
   seenWord,
   type Side,
+  spinForRoom,
   wantRoom,
 } from "./_channel.ts";
 import {
@@ -36,7 +37,7 @@ import {
   writePiece,
   writeRun,
 } from "./_record.ts";
-import { Spinner, spinWhile } from "./_park.ts";
+import { spinWhile } from "./_park.ts";
 import { ClosedError } from "./errors.ts";
 
 /** Messages of a batch that are published together at the most. */
@@ -49,7 +50,6 @@ export class Sender {
   readonly side: Side;
   readonly calls: Calls;
 
-  readonly #spinner = new Spinner();
   /** Whether this agent has closed the end, or given it away. */
   #isOver = false;
 
@@ -154,8 +154,7 @@ export class Sender {
   /** Waits a little for room for what the last try could not send, as that is quicker than going to sleep. */
   spin(): void {
     if (this.calls.waiting.length > 0) return;
-    const index = roomIndex(this.side);
-    this.#spinner.spin(this.side.words, index, seenWord(this.side, index));
+    spinForRoom(this.side);
   }
 
   close(): void {

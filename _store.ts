@@ -64,7 +64,7 @@ import {
 } from "./_line.ts";
 import { BYTES, countIn, INT_HEADER, INT_WORDS, isSound, VALUE, wordsOf } from "./_record.ts";
 import { damaged, readWord, type Ring, ringAt } from "./_ring.ts";
-import type { Spinner } from "./_park.ts";
+import { type Spinner, spinUntilBeyond } from "./_park.ts";
 
 const CLOSED = 4; // 1 once closed; set under both latches, read by anyone
 const DONE = 5; // count of items done, 31 bits. By CAS, never beyond GETS
@@ -538,9 +538,9 @@ export function spinForPut({ words }: Store, spinner: Spinner): void {
   spinner.spin(words, PUTS, Atomics.load(words, PUTS));
 }
 
-/** The same until something is got. */
-export function spinForRoom({ words, head }: Store, spinner: Spinner): void {
-  spinner.spin(words, HEAD, head);
+/** The same until there is a fair amount of room, or some if the items are counted. */
+export function spinForRoom({ words, head, ring }: Store): void {
+  spinUntilBeyond(words, HEAD, head, words[MAX_ITEMS]! > 0 ? 1 : (ring.mask + 1) >> 2);
 }
 
 /** Position of the next unassigned item's record. Under the latch. */

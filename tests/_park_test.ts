@@ -1,7 +1,15 @@
 // Copyright 2026 the Sabre authors. MIT license.
 
 import { assert, assertEquals } from "@std/assert";
-import { backOff, parkAsync, Spinner, spinWhile, wakeAll } from "../_park.ts";
+import {
+  backOff,
+  parkAsync,
+  spinLimit,
+  Spinner,
+  spinUntilBeyond,
+  spinWhile,
+  wakeAll,
+} from "../_park.ts";
 import { until } from "./_helpers.ts";
 
 const LIMIT = { timeout: 20_000 };
@@ -45,4 +53,56 @@ Deno.test("backOff() doubles the pauses, up to a limit", () => {
   assertEquals(backOff(1, 8), 2);
   assertEquals(backOff(4, 8), 8);
   assertEquals(backOff(8, 8), 8);
+});
+
+Deno.test("spinUntilBeyond() ends at once when enough is free, and gives up soon when it is not", () => {
+  const words = new Int32Array(new SharedArrayBuffer(8));
+  const times = { enough: Infinity, little: Infinity };
+  for (const from of [-4, 0, 2 ** 31 - 3]) {
+    words[1] = from + 4;
+    for (let i = 0; i < 20; i++) {
+      const start = performance.now();
+      spinUntilBeyond(words, 1, from, 4);
+      const middle = performance.now();
+      spinUntilBeyond(words, 1, from, 5);
+      times.enough = Math.min(times.enough, middle - start);
+      times.little = Math.min(times.little, performance.now() - middle);
+    }
+  }
+  assert(times.little < 5, `${times.little} ms`);
+  assert(times.enough < times.little || spinLimit === 0, `${times.enough} of ${times.little} ms`);
+});
+
+Deno.test("Spinner.keepAway() takes time once little was found in a row, as long as that helps", () => {
+  const spinner = new Spinner();
+  const takesTime = () => {
+    let least = Infinity;
+    for (let i = 0; i < 10; i++) {
+      const start = performance.now();
+      for (let j = 0; j < 100; j++) spinner.keepAway();
+      least = Math.min(least, performance.now() - start);
+    }
+    // A hundred times 64 pauses of some nanoseconds each.
+    return least > 0.03;
+  };
+  const littleFound = (times: number) => {
+    for (let i = 0; i < times; i++) spinner.note(true, true);
+  };
+  assertEquals(takesTime(), false);
+  littleFound(7);
+  assertEquals(takesTime(), false);
+  // Much was found, or nothing: it begins anew.
+  for (const isFound of [true, false]) {
+    spinner.note(isFound, !isFound);
+    littleFound(7);
+    assertEquals(takesTime(), false);
+  }
+  littleFound(1);
+  const isSlow = spinLimit > 0;
+  assertEquals(takesTime(), isSlow);
+  spinner.note(true, false);
+  assertEquals(takesTime(), isSlow);
+  // It did not help.
+  spinner.note(true, true);
+  assertEquals(takesTime(), false);
 });

@@ -39,6 +39,8 @@ export function backOff(turns: number): number {
   return turns;
 }
 
+export function spinUntilBeyond(): void {}
+
 /** Nothing changes meanwhile. */
 export function spinWhile(_words: Int32Array, _index: number, _value: number): boolean {
   return false;
@@ -47,4 +49,6 @@ export function spinWhile(_words: Int32Array, _index: number, _value: number): b
 /** Likewise. */
 export class Spinner {
   spin(): void {}
+  keepAway(): void {}
+  note(): void {}
 }

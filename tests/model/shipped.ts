@@ -22,7 +22,6 @@ export const options: LoadOptions = {
   constants: {
     "_latch.ts": { SPINS: 0 },
     "_channel.ts": { LINE: 1, AHEAD: 2 },
-    "_receiver.ts": { CLOSE: 0 },
     "_agent.ts": { MAX_AGENTS: 8 },
     "_wait.ts": { SLICE: Infinity },
     "_putting.ts": { STAGE_WORDS: 16 },
