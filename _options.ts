@@ -106,6 +106,20 @@ export function positiveInteger(value: unknown, action: string, name: string): n
   return value;
 }
 
+/** `value` if it is a boolean, `fallback` if it was not given. */
+export function booleanOf(
+  value: unknown,
+  action: string,
+  name: string,
+  fallback = false,
+): boolean {
+  if (typeof value === "boolean") return value;
+  if (value === undefined) return fallback;
+  throw new TypeError(
+    `Cannot ${action} as ${name} must be a boolean: current value is ${show(value)}`,
+  );
+}
+
 /** The `DOMException` of a call that ran out of time. */
 export function timeoutError(action: string, timeout: number): DOMException {
   return new DOMException(`Cannot ${action}: ${timeout} ms passed`, "TimeoutError");

@@ -53,7 +53,13 @@ import {
 } from "./_handle.ts";
 import { PRIMITIVE } from "./_primitive.ts";
 import { MUTEX_WORDS } from "./_mutex.ts";
-import { signalOf, type SyncWaitOptions, timeoutOf, type WaitOptions } from "./_options.ts";
+import {
+  booleanOf,
+  signalOf,
+  type SyncWaitOptions,
+  timeoutOf,
+  type WaitOptions,
+} from "./_options.ts";
 
 export type { Guard, Handle, SyncWaitOptions, WaitOptions };
 
@@ -198,7 +204,11 @@ export class Lock {
   async acquire(options?: WaitOptions & RecoverOptions): Promise<Guard> {
     const signal = signalOf(options, "acquire Lock");
     const timeout = timeoutOf(options, "acquire Lock");
-    return await this.#exclusive.acquire(timeout, signal, options?.recover === true);
+    return await this.#exclusive.acquire(
+      timeout,
+      signal,
+      booleanOf(options?.recover, "acquire Lock", "recover"),
+    );
   }
 
   /**
@@ -225,7 +235,10 @@ export class Lock {
    */
   acquireSync(options?: SyncWaitOptions & RecoverOptions): Guard {
     const timeout = options === undefined ? Infinity : timeoutOf(options, "acquire Lock");
-    return this.#exclusive.acquireSync(timeout, options?.recover === true);
+    return this.#exclusive.acquireSync(
+      timeout,
+      booleanOf(options?.recover, "acquire Lock", "recover"),
+    );
   }
 
   /**
@@ -245,7 +258,7 @@ export class Lock {
    * ```
    */
   tryAcquire(options?: RecoverOptions): Guard | undefined {
-    return this.#exclusive.tryAcquire(options?.recover === true, true);
+    return this.#exclusive.tryAcquire(booleanOf(options?.recover, "acquire Lock", "recover"), true);
   }
 
   /**
@@ -422,7 +435,11 @@ export class RLock {
     const signal = signalOf(options, "acquire RLock");
     const timeout = timeoutOf(options, "acquire RLock");
     return this.#within(options, false) ??
-      await this.#exclusive.acquire(timeout, signal, options?.recover === true);
+      await this.#exclusive.acquire(
+        timeout,
+        signal,
+        booleanOf(options?.recover, "acquire RLock", "recover"),
+      );
   }
 
   /**
@@ -453,7 +470,7 @@ export class RLock {
   acquireSync(options?: SyncWaitOptions & RecoverOptions & WithinOptions): Guard {
     const timeout = options === undefined ? Infinity : timeoutOf(options, "acquire RLock");
     return this.#again(options) ??
-      this.#exclusive.acquireSync(timeout, options?.recover === true);
+      this.#exclusive.acquireSync(timeout, booleanOf(options?.recover, "acquire RLock", "recover"));
   }
 
   /**
@@ -476,7 +493,7 @@ export class RLock {
    */
   tryAcquire(options?: RecoverOptions & WithinOptions): Guard | undefined {
     return this.#again(options) ??
-      this.#exclusive.tryAcquire(options?.recover === true, true);
+      this.#exclusive.tryAcquire(booleanOf(options?.recover, "acquire RLock", "recover"), true);
   }
 
   /**

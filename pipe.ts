@@ -50,6 +50,7 @@ import {
 } from "./_handle.ts";
 import { PRIMITIVE } from "./_primitive.ts";
 import {
+  booleanOf,
   checkOptions,
   positiveInteger,
   show,
@@ -158,7 +159,7 @@ export function pipe<A = unknown, B = A>(
     ? 65_536
     : positiveInteger(options.capacity, "create pipe", "capacity");
   const size = ringWords(capacity, "create pipe");
-  const duplex = options?.duplex ?? true;
+  const duplex = booleanOf(options?.duplex, "create pipe", "duplex", true);
   const first = createHandle(
     "Connection",
     home(),

@@ -28,6 +28,7 @@ import { flowThrough } from "./_flow.ts";
 import { holdLoop, releaseLoop } from "./_hold.ts";
 import { PRIMITIVE } from "./_primitive.ts";
 import {
+  booleanOf,
   checkOptions,
   positiveInteger,
   show,
@@ -477,7 +478,7 @@ export class Pool implements AsyncDisposable {
       const bufferSize = options?.bufferSize === undefined
         ? 4 * this.#size * chunkSize
         : positiveInteger(options.bufferSize, action, "bufferSize");
-      const ordered = options?.ordered ?? true;
+      const ordered = booleanOf(options?.ordered, action, "ordered", true);
       this.#assertOpen();
       assertIterable(items, [Symbol.asyncIterator, Symbol.iterator], action);
       return {

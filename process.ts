@@ -61,6 +61,7 @@ import {
 } from "./_agent.ts";
 import { PRIMITIVE } from "./_primitive.ts";
 import {
+  booleanOf,
   show,
   signalOf,
   type SyncWaitOptions,
@@ -287,7 +288,7 @@ export class Process<
     this.#module = urlOf(module);
     this.#target = targetName(options?.target, action);
     this.#orNamed = typeof options.target === "function";
-    const { args = [], name, daemon = false } = options;
+    const { args = [], name } = options;
     if (!Array.isArray(args)) {
       throw new TypeError(
         `Cannot ${action} as args must be an array: current value is ${show(args)}`,
@@ -298,13 +299,8 @@ export class Process<
         `Cannot ${action} as name must be a string: current value is ${show(name)}`,
       );
     }
-    if (typeof daemon !== "boolean") {
-      throw new TypeError(
-        `Cannot ${action} as daemon must be a boolean: current value is ${show(daemon)}`,
-      );
-    }
+    this.#daemon = booleanOf(options.daemon, action, "daemon");
     this.#args = args;
-    this.#daemon = daemon;
     this.name = name ?? defaultName();
     // Nobody may be waiting, and what is not asked for is printed.
     this.#result.promise.catch(() => {});

@@ -47,7 +47,13 @@ import {
   remember,
 } from "./_handle.ts";
 import { PRIMITIVE } from "./_primitive.ts";
-import { signalOf, type SyncWaitOptions, timeoutOf, type WaitOptions } from "./_options.ts";
+import {
+  booleanOf,
+  signalOf,
+  type SyncWaitOptions,
+  timeoutOf,
+  type WaitOptions,
+} from "./_options.ts";
 import { crowd, EVERYTHING, freeNow, initPermits, isPoisoned, PERMITS_WORDS } from "./_permits.ts";
 import { type Demand, Sharing } from "./_sharing.ts";
 import type { RecoverOptions } from "./lock.ts";
@@ -355,5 +361,5 @@ function create(): Handle {
 }
 
 function demandOf(options: RecoverOptions | undefined): Demand {
-  return options?.recover === true ? RECOVER : WRITE;
+  return booleanOf(options?.recover, "write RwLock", "recover") ? RECOVER : WRITE;
 }

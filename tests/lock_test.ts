@@ -429,6 +429,18 @@ both(
   },
 );
 
+both(": what is no boolean does not say whether to recover", async (lock) => {
+  for (const recover of [null, 0, 1, "x", {}]) {
+    const options = { recover } as Any;
+    await assertRejects(() => lock.acquire(options), TypeError, "recover must be a boolean");
+    await assertRejects(() => lock.withLock(() => {}, options), TypeError, "recover");
+    assertThrows(() => lock.acquireSync(options), TypeError, "recover");
+    assertThrows(() => lock.withLockSync(() => {}, options), TypeError, "recover");
+    assertThrows(() => lock.tryAcquire(options), TypeError, "recover");
+  }
+  await assertFree(lock);
+});
+
 both(": a signal that is none is a TypeError", async (lock) => {
   for (const signal of [null, {}, "x", new AbortController(), new EventTarget()]) {
     await assertRejects(() => lock.acquire({ signal } as Any), TypeError, "signal");

@@ -161,6 +161,12 @@ Deno.test("pipe() refuses a capacity that is not a positive integer", () => {
   }
 });
 
+Deno.test("pipe() refuses what is no boolean as duplex", () => {
+  for (const duplex of [null, 0, 1, "x", {}]) {
+    assertThrows(() => pipe({ duplex } as Any), TypeError, "duplex must be a boolean");
+  }
+});
+
 Deno.test("pipe({ duplex: false }) makes the first end receive only and the second send only", async () => {
   const [first, second] = pipe<number>({ duplex: false }) as Ends;
   second.sendSync(1);

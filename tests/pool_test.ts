@@ -139,6 +139,8 @@ test("Pool.map() and imap() refuse bad arguments, and imap() never throws", asyn
     await assertRejects(() => Array.fromAsync(results), TypeError, "iterable");
   }
   await assertRejects(() => Array.fromAsync(pool.imap(7 as never, [1])), TypeError, "target");
+  const results = pool.imap("square", [1], { ordered: 0 as never });
+  await assertRejects(() => Array.fromAsync(results), TypeError, "ordered must be a boolean");
 });
 
 test("an aborted signal wins over every other reason", async () => {

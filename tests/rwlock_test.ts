@@ -354,6 +354,20 @@ Deno.test({
 });
 
 Deno.test({
+  name: "RwLock: what is no boolean does not say whether to recover",
+  async fn() {
+    const lock = new RwLock();
+    for (const recover of [null, 0, "x"]) {
+      const options = { recover } as Any;
+      await assertRejects(() => lock.write(options), TypeError, "recover must be a boolean");
+      assertThrows(() => lock.writeSync(options), TypeError, "recover");
+      assertThrows(() => lock.tryWrite(options), TypeError, "recover");
+    }
+    assertEquals(lock.locked, false);
+  },
+});
+
+Deno.test({
   name: "RwLock: the death of a writer is reported to all until one writes with recover",
   ...LIMIT,
   async fn() {
