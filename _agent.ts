@@ -96,7 +96,7 @@ export function nextSerial(domain: Domain): number {
   return Atomics.add(domain.words, SERIAL, 1) + 1;
 }
 
-/** Index of the 8 words in which the agent of the slot says what it waits for. */
+/** Index of the 6 words in which the agent of the slot says what it waits for. */
 export function waitWords(slot: number): number {
   return HEADER_WORDS + slot * SLOT_WORDS + WAIT;
 }

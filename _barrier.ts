@@ -8,8 +8,9 @@
 // before it arrives again: so a round that is over cannot be mistaken for a later one, however slowly
 // an agent wakes.
 //
-// Whoever was in the last round is one of the parties, and its death breaks the barrier also while it does
-// not wait: the others would wait for it for ever. Not so if it has returned.
+// A process that was in the last round is one of the parties, and its death breaks the barrier also while
+// it does not wait: the others would wait for it for ever. Not so if it has returned. Of an agent that this
+// package did not start nobody knows whether it has ended as it should.
 //
 // Both ends are committed by one store to STATE and only then carried out. If who does it dies half-way,
 // the next one in the latch carries on.
@@ -24,6 +25,7 @@ import {
   flushWakes,
   isAlive,
   MAX_AGENTS,
+  parentOf,
   slotOf,
   topSlot,
   wakeLater,
@@ -37,11 +39,14 @@ const PARTIES = 6; // written once
 const STATE = 32; // one of the states below. Read by anyone
 const COUNT = 33; // how many wait in this round. Read by anyone
 
-const OWNER = 64; // [128] id of the agent that the slot's MARK tells of, or that was in the last round; 0: none
+const OWNER = 64; // [128] id of the agent that the slot's MARK tells of, and the flag PARTY; 0: none
 const MARK = OWNER + MAX_AGENTS; // [128] how many of its calls wait in this round, or how the last one ended for them
 
 /** How many words it takes. */
 export const BARRIER_WORDS = MARK + MAX_AGENTS;
+
+/** Of an OWNER: it is a process that was in the last round. Ids have 29 bits. */
+const PARTY = 1 << 30;
 
 const OPEN = 0;
 const COMPLETE = 1; // all have arrived, and are being told so
@@ -107,7 +112,7 @@ export function forgetOutcome({ words, base, domain }: Rounds): void {
 export function enter(rounds: Rounds): void {
   const { words, base, domain } = rounds;
   const isTakenOver = lockLatch(domain, words, base + LATCH);
-  const owner = words[base + OWNER + slotOf(domain.id)]!;
+  const owner = words[base + OWNER + slotOf(domain.id)]! & ~PARTY;
   if (
     isTakenOver || deaths(domain) !== words[base + SEEN]! ||
     // This agent's slot is known to be free of its last tenant, and the death may not be counted yet.
@@ -129,7 +134,7 @@ export function arrive(rounds: Rounds): number {
   if (words[base + STATE]! === BROKEN) return -1;
   const index = words[base + COUNT]!;
   const slot = slotOf(domain.id);
-  words[base + OWNER + slot] = domain.id;
+  words[base + OWNER + slot] = domain.id | (parentOf(domain, domain.id) === 0 ? 0 : PARTY);
   if (index + 1 === words[base + PARTIES]!) {
     forgetOthers(rounds, slot);
     Atomics.store(words, base + STATE, COMPLETE);
@@ -158,14 +163,12 @@ export function reset(rounds: Rounds): void {
   Atomics.store(rounds.words, rounds.base + STATE, OPEN);
 }
 
-/** Those who do not wait, but for the slot `own`, are no parties any more. */
+/** Those whose calls do not wait, but for the slot `own`, are no parties any more. */
 function forgetOthers({ words, base, domain }: Rounds, own: number): void {
   const top = topSlot(domain);
   for (let slot = 0; slot < top; slot++) {
-    // Who has not taken away how it ended still has to be told apart from the slot's next tenant.
-    if (slot !== own && Atomics.load(words, base + MARK + slot) === 0) {
-      words[base + OWNER + slot] = 0;
-    }
+    if (slot === own || Atomics.load(words, base + MARK + slot) > 0) continue;
+    words[base + OWNER + slot] = words[base + OWNER + slot]! & ~PARTY;
   }
 }
 
@@ -182,7 +185,7 @@ function tell({ words, base, domain }: Rounds, outcome: number): void {
   for (let slot = 0; slot < top; slot++) {
     if (Atomics.load(words, base + MARK + slot) <= 0) continue;
     Atomics.store(words, base + MARK + slot, outcome);
-    wakeLater(domain, words[base + OWNER + slot]!);
+    wakeLater(domain, words[base + OWNER + slot]! & ~PARTY);
   }
 }
 
@@ -194,10 +197,12 @@ function mend(rounds: Rounds): void {
   else if (words[base + STATE]! === BROKEN) breakUp(rounds);
   const top = topSlot(domain);
   for (let slot = 0; slot < top; slot++) {
-    const owner = words[base + OWNER + slot]!;
+    const owner = words[base + OWNER + slot]! & ~PARTY;
+    const isParty = (words[base + OWNER + slot]! & PARTY) !== 0;
     if (owner === 0 || isAlive(domain, owner)) continue;
     // Before the slot is cleared: whoever dies in between leaves it to be found again.
-    if (Atomics.load(words, base + MARK + slot) > 0 || wasLost(domain, owner)) breakUp(rounds);
+    const isMissed = isParty && wasLost(domain, owner);
+    if (isMissed || Atomics.load(words, base + MARK + slot) > 0) breakUp(rounds);
     Atomics.store(words, base + MARK + slot, 0);
     words[base + OWNER + slot] = 0;
   }

@@ -198,7 +198,7 @@ class Main {
     this.#report(outcome, value);
     if (isDeno || close === undefined) {
       Atomics.store(this.#control, ENDED, 1);
-      const hasReturned = outcome === RETURNED;
+      const hasReturned = Atomics.load(this.#control, OUTCOME) === RETURNED;
       for (const domain of joinedDomains()) bury(domain, domain.id, hasReturned);
       muzzle();
     }

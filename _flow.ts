@@ -12,7 +12,7 @@ export interface Flow<T, J> {
   readonly bufferSize: number;
   readonly ordered: boolean;
   readonly signal: AbortSignal | undefined;
-  /** Fires with the reason once nothing more can be begun, so that no input is worth waiting for. */
+  /** Fires with the reason if nothing can be begun any more whatever the input says. */
   readonly over: AbortSignal;
   /**
    * Begins with a chunk; `settle` gets its results, and the error that ended it, if one did. Throws

@@ -182,10 +182,13 @@ export function keeperOf(mutex: Mutex): number {
 
 /** What is to be seen at a glance: may be wrong while the lock changes hands. Takes no latch. */
 export function glanceAtMutex(mutex: Mutex): { holder: number; isAbandoned: boolean } {
-  const holder = glanceAt(mutex.line, GRANTED) || holderOf(mutex);
+  const heir = glanceAt(mutex.line, GRANTED);
+  const holder = heir || holderOf(mutex);
   const isPoisoned = (lockWord(mutex) & POISON) !== 0;
-  const isDead = holder !== 0 && !isAlive(mutex.domain, holder);
-  return { holder: isDead ? 0 : holder, isAbandoned: isDead || (holder === 0 && isPoisoned) };
+  const isFree = holder === 0 || !isAlive(mutex.domain, holder);
+  // An heir that died never held it.
+  const isLeft = isFree && holder !== 0 && heir === 0;
+  return { holder: isFree ? 0 : holder, isAbandoned: isLeft || (isFree && isPoisoned) };
 }
 
 function lockWord(mutex: Mutex): number {

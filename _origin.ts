@@ -6,12 +6,21 @@
 /** What stands between the two stacks. */
 export const CAUSED = "\nCaused in the other agent by: ";
 
+/** Errors on their way to the one who asked. */
+const unplaced = new WeakSet<object>();
+
+/** Says that the error goes to one alone, who is to show it where that was asked for. Returns it. */
+export function place<E extends Error>(error: E): E {
+  unplaced.add(error);
+  return error;
+}
+
 /**
- * Has the stack of a `RemoteError` show where `origin` was made instead of where itself was. Returns the
- * error; any other value as it is.
+ * Has the stack of an error that is to be placed show where `origin` was made instead of where itself was.
+ * Returns it; anything else as it is.
  */
 export function showOrigin(error: unknown, origin: Error): unknown {
-  if (!(error instanceof Error) || error.name !== "RemoteError") return error;
+  if (!(error instanceof Error) || !unplaced.delete(error)) return error;
   const stack = String(error.stack);
   const caused = stack.indexOf(CAUSED);
   // Some engines begin with the name.

@@ -229,6 +229,8 @@ class IterableCall extends ManyCall {
   }
 
   override fail(reason: unknown): void {
+    // An accessor of the array may be what ends it, and then goes on to send: behind what was written.
+    if (!this.#isEnded) this.#publish();
     this.#isEnded = true;
     super.fail(reason);
     this.#stop();
@@ -236,6 +238,8 @@ class IterableCall extends ManyCall {
 
   override withdraw(): boolean {
     if (!super.withdraw()) return false;
+    // Likewise.
+    this.#publish();
     this.#isEnded = true;
     this.#stop();
     return true;

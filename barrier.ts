@@ -7,8 +7,8 @@
  *   one of them to have something done once. Then the next round begins, with the same barrier.
  * - A party is a call, not an agent: several tasks of one agent may wait.
  * - A party that times out or is aborted breaks the barrier: all others, and all that come later, get
- *   {@linkcode BrokenBarrierError}, until `reset()`. So does an agent that dies while it waits, or
- *   after it was in the last round, unless it has returned.
+ *   {@linkcode BrokenBarrierError}, until `reset()`. So does an agent that dies while it waits, and a
+ *   `Process` that was in the last round and ends otherwise than by returning.
  * - The deadlock to know: fewer calls than parties. Give a `timeout` where one may fail to come.
  *
  * @example Two parties

@@ -434,12 +434,9 @@ export class RLock {
   async acquire(options?: WaitOptions & RecoverOptions & WithinOptions): Promise<Guard> {
     const signal = signalOf(options, "acquire RLock");
     const timeout = timeoutOf(options, "acquire RLock");
+    const recovering = booleanOf(options?.recover, "acquire RLock", "recover");
     return this.#within(options, false) ??
-      await this.#exclusive.acquire(
-        timeout,
-        signal,
-        booleanOf(options?.recover, "acquire RLock", "recover"),
-      );
+      await this.#exclusive.acquire(timeout, signal, recovering);
   }
 
   /**
@@ -469,8 +466,8 @@ export class RLock {
    */
   acquireSync(options?: SyncWaitOptions & RecoverOptions & WithinOptions): Guard {
     const timeout = options === undefined ? Infinity : timeoutOf(options, "acquire RLock");
-    return this.#again(options) ??
-      this.#exclusive.acquireSync(timeout, booleanOf(options?.recover, "acquire RLock", "recover"));
+    const recovering = booleanOf(options?.recover, "acquire RLock", "recover");
+    return this.#again(options) ?? this.#exclusive.acquireSync(timeout, recovering);
   }
 
   /**
@@ -492,8 +489,8 @@ export class RLock {
    * ```
    */
   tryAcquire(options?: RecoverOptions & WithinOptions): Guard | undefined {
-    return this.#again(options) ??
-      this.#exclusive.tryAcquire(booleanOf(options?.recover, "acquire RLock", "recover"), true);
+    const recovering = booleanOf(options?.recover, "acquire RLock", "recover");
+    return this.#again(options) ?? this.#exclusive.tryAcquire(recovering, true);
   }
 
   /**

@@ -37,7 +37,7 @@ import {
   timeoutOf,
   type WaitOptions,
 } from "./_options.ts";
-import { showOrigin } from "./_origin.ts";
+import { place, showOrigin } from "./_origin.ts";
 import { give, pack, type Parcel, unpack } from "./_parcel.ts";
 import {
   type Answer,
@@ -1103,7 +1103,7 @@ function remote(name: string, cause: unknown): RemoteError {
   } catch {
     // It has no text, such as an object with a `toString` of its own that is no function.
   }
-  return new RemoteError(`${name} threw: ${text}`, { cause });
+  return place(new RemoteError(`${name} threw: ${text}`, { cause }));
 }
 
 function chunkSizeOf(chunkSize: unknown, action: string): number | undefined {

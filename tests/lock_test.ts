@@ -437,6 +437,12 @@ both(": what is no boolean does not say whether to recover", async (lock) => {
     assertThrows(() => lock.acquireSync(options), TypeError, "recover");
     assertThrows(() => lock.withLockSync(() => {}, options), TypeError, "recover");
     assertThrows(() => lock.tryAcquire(options), TypeError, "recover");
+    if (lock instanceof RLock) {
+      using within = lock.acquireSync();
+      await assertRejects(() => lock.acquire({ ...options, within }), TypeError, "recover");
+      assertThrows(() => lock.acquireSync(options), TypeError, "recover");
+      assertThrows(() => lock.tryAcquire(options), TypeError, "recover");
+    }
   }
   await assertFree(lock);
 });
@@ -1664,6 +1670,21 @@ both(": an heir that died before it ran has abandoned nothing", async (lock) => 
   await other.run("release");
   await assertFree(lock);
 }, LIMIT);
+
+both(": an heir that died before it ran is not said to have abandoned it", async (lock) => {
+  const guard = lock.acquireSync();
+  const dead = ghost();
+  takeOrLineUp(exclusiveOfGhost(lock, dead).mutex, { ticket: 0, place: -1 });
+  age();
+  guard.release();
+  bury(home(), dead.id);
+  assertFalse(Deno.inspect(lock).includes("abandoned"));
+  assertFalse(exclusiveOf(lock)!.holdings((lock as Lock).handle).isAbandoned);
+  using next = lock.acquireSync();
+  assertFalse(next.abandoned);
+  next.release();
+  await assertFree(lock);
+});
 
 both(": an heir that died before it ran passes an abandonment on", async (lock) => {
   const holder = ghost();

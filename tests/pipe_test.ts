@@ -285,6 +285,30 @@ Deno.test("a getter that throws throws that error, and nothing is sent", async (
   assertEquals(there.tryReceive(), { state: "empty" });
 });
 
+Deno.test("what an array's accessor sends after it has ended sendMany() comes behind what went before", async () => {
+  for (const isAborted of [true, false]) {
+    const [here, there] = pipe<Any>({ capacity: 1_024 });
+    const { signal, abort } = abortable();
+    const values: Any[] = ["x".repeat(900), "y".repeat(900), 1, 2, 3, 4, 5];
+    Object.defineProperty(values, 5, {
+      get() {
+        if (isAborted) abort("stop");
+        assertEquals(here.trySend("from the accessor"), isAborted);
+        return 4;
+      },
+    });
+    const sent = here.sendMany(values, { signal });
+    await turn();
+    const got: Any[] = [(await there.receive()).length];
+    await turn();
+    got.push((await there.receive()).length);
+    const count = await sent;
+    got.push(...there.receiveManySync(20));
+    const rest = isAborted ? [1, 2, 3, "from the accessor"] : [1, 2, 3, 4, 5];
+    assertEquals([count, ...got], [isAborted ? 5 : 7, 900, 900, ...rest]);
+  }
+});
+
 Deno.test("a getter that sends on the same pipe gets its message in before the one that is encoded", () => {
   const [here, there] = pipe<Any>();
   here.sendSync({

@@ -890,6 +890,24 @@ test("an initializer can be given primitives", async () => {
   assertStrictEquals(await pool.run(targets.initialized), queue);
 });
 
+test("the stack of an error that is not of this call stays as it is", async () => {
+  await using pool = make();
+  const asking = async (signal?: AbortSignal) =>
+    await assertRejects(() => pool.run(targets.throws, ["x"], signal && { signal }), RemoteError);
+  const error = await asking();
+  const { stack } = error;
+  const controller = new AbortController();
+  const call = asking(controller.signal);
+  controller.abort(error);
+  assertStrictEquals(await call, error);
+  assertEquals(error.stack, stack);
+  await using broken = make({ initializer: targets.failInitializing, initializerArgs: [] });
+  const first = await assertRejects(() => broken.run(targets.square, [1]), RemoteError);
+  const before = first.stack;
+  await assertRejects(() => broken.run(targets.square, [1]), RemoteError);
+  assertEquals(first.stack, before);
+});
+
 test("an initializer that throws breaks the pool for good", async () => {
   await using pool = make({
     size: 2,

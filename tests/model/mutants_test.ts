@@ -71,7 +71,7 @@ const MUTANTS: [string, string, string, string, object, ExploreOptions?][] = [
   [
     "barrier",
     "a dead waiter does not break it",
-    "if (Atomics.load(words, base + MARK + slot) > 0 || wasLost(domain, owner)) breakUp(rounds);",
+    "if (isMissed || Atomics.load(words, base + MARK + slot) > 0) breakUp(rounds);",
     "",
     { parties: 2, deaths: true },
     DEATH,
@@ -79,7 +79,7 @@ const MUTANTS: [string, string, string, string, object, ExploreOptions?][] = [
   [
     "barrier",
     "one that died after the last round does not break it",
-    " || wasLost(domain, owner)",
+    "isMissed || ",
     "",
     { parties: 2, rounds: 2, deaths: true },
     DEATH,
@@ -87,7 +87,7 @@ const MUTANTS: [string, string, string, string, object, ExploreOptions?][] = [
   [
     "barrier",
     "the last one of a round is none of its parties",
-    "words[base + OWNER + slot] = domain.id;\n  if",
+    "words[base + OWNER + slot] = domain.id | (parentOf(domain, domain.id) === 0 ? 0 : PARTY);\n  if",
     "if",
     { parties: 2, rounds: 2, deaths: true },
     DEATH,

@@ -4,6 +4,7 @@
 
 import { join as joinDomain } from "../../_agent.ts";
 import { Barrier } from "../../barrier.ts";
+import { Queue } from "../../queue.ts";
 import { SharedArray } from "../../shared.ts";
 
 const pending: Promise<string>[] = [];
@@ -29,6 +30,22 @@ export async function wait(
 /** Begins to wait asynchronously, and answers at once. */
 export function begin(message: unknown): void {
   pending.push(wait(message, "async"));
+}
+
+/** As a process: takes part in one round, and ends in some way. */
+export function meetOnce(barrier: Barrier, way: string): unknown {
+  barrier.waitSync();
+  if (way === "throw") throw new RangeError("after the round");
+  if (way === "unpassable") return () => {};
+  if (way === "stopped") {
+    try {
+      new Queue().getSync();
+    } catch {
+      // It returns although it was terminated.
+    }
+  }
+  while (way === "killed");
+  return way;
 }
 
 /**

@@ -132,9 +132,9 @@ export function barrier(options: BarrierOptions): Scenario<Shared> {
     setup: () => {
       const { memory, words, id } = home();
       named("domain", memory);
-      // The first one lives in slot 0.
-      const ids = [id];
-      for (let i = 1; i < parties + 2; i++) ids.push(claimSlot(words, `agent ${i}`, 0));
+      // Processes, whose parent does nothing.
+      const ids: number[] = [];
+      for (let i = 0; i < parties + 2; i++) ids.push(claimSlot(words, `agent ${i}`, id));
       const buffer = named("barrier", new SharedArrayBuffer(BARRIER_WORDS * 4));
       const view = new Int32Array(buffer);
       initRounds(view, 0, parties);
