@@ -65,4 +65,6 @@ Deno.test("barriers let all or none through, each with its index", () => {
 Deno.test("barriers break when a party dies, wherever it is", () => {
   holds(barriers, "barrier", [{ parties: 2, cancelling: 1, deaths: true }], DEATH);
   holds(barriers, "barrier", [{ parties: 2, rounds: 2, deaths: true }], DEATH);
+  holds(barriers, "barrier", [{ parties: 2, strangers: true, deaths: true }], DEATH);
+  holds(barriers, "barrier", [{ parties: 2, rounds: 2, strangers: true, deaths: true }], DEATH);
 });
