@@ -747,8 +747,7 @@ test("Pool.imap() ends with its pool while it waits for an input that is idle", 
     for (let n = 0; n < count; n++) yield n;
     await new Promise(() => {});
   };
-  const gather = async (pool: Pool, count: number) => {
-    const got: unknown[] = [];
+  const gather = async (pool: Pool, count: number, got: unknown[] = []) => {
     try {
       for await (const n of pool.imap(targets.square, input(count))) got.push(n);
     } catch (error) {
@@ -758,10 +757,11 @@ test("Pool.imap() ends with its pool while it waits for an input that is idle", 
   };
   for (const [count, squares] of [[0, []], [3, [0, 1, 4]]] as const) {
     const pool = make();
-    const results = gather(pool, count);
-    // The last of the squares is given out before anything can end.
+    const got: unknown[] = [];
+    const results = gather(pool, count, got);
+    // It has nothing left to do but to wait for its input.
     await pool.run(targets.square, [1]);
-    await turn();
+    await until(() => got.length === squares.length);
     await pool.terminate();
     assertEquals(await results, [...squares, "TerminatedError"]);
   }
