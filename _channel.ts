@@ -122,7 +122,8 @@ export function publish(writer: Side, count: number): boolean {
 
 /**
  * Has the memory of the next record fetched while the message is being encoded: it is with the reader's
- * core, and to wait for it when the record is published takes longer than the encoding.
+ * core, and to wait for it when the record is published takes longer than the encoding. What is free is
+ * the writer's alone.
  */
 export function fetchAhead(writer: Side): void {
   const { own, ring } = writer;

@@ -120,6 +120,11 @@ export function booleanOf(
   );
 }
 
+/** Whether `options` say that an abandoned lock is to be recovered. */
+export function recoverOf(options: { recover?: boolean } | undefined, action: string): boolean {
+  return booleanOf(options?.recover, action, "recover");
+}
+
 /** The `DOMException` of a call that ran out of time. */
 export function timeoutError(action: string, timeout: number): DOMException {
   return new DOMException(`Cannot ${action}: ${timeout} ms passed`, "TimeoutError");

@@ -54,7 +54,7 @@ import {
 import { PRIMITIVE } from "./_primitive.ts";
 import { MUTEX_WORDS } from "./_mutex.ts";
 import {
-  booleanOf,
+  recoverOf,
   signalOf,
   type SyncWaitOptions,
   timeoutOf,
@@ -204,11 +204,7 @@ export class Lock {
   async acquire(options?: WaitOptions & RecoverOptions): Promise<Guard> {
     const signal = signalOf(options, "acquire Lock");
     const timeout = timeoutOf(options, "acquire Lock");
-    return await this.#exclusive.acquire(
-      timeout,
-      signal,
-      booleanOf(options?.recover, "acquire Lock", "recover"),
-    );
+    return await this.#exclusive.acquire(timeout, signal, recoverOf(options, "acquire Lock"));
   }
 
   /**
@@ -217,7 +213,8 @@ export class Lock {
    * @param options How long to wait, in milliseconds; whether to recover.
    * @returns The guard to release.
    * @throws {AbandonedError} If the last holder died and `recover` is not set.
-   * @throws {DeadlockError} If this agent holds the lock itself, or agents that are blocked like this
+   * @throws {DeadlockError} If this agent holds the lock itself, or is to get it first by an
+   * `acquire()` that was called before, or agents that are blocked like this
    * one wait for each other in a circle, and no `timeout` is given. The lock was not taken.
    * @throws {DOMException} Named `TimeoutError` if `timeout` passed; the lock was not taken. Named
    * `InvalidStateError` on the main thread of a browser, if it would have to wait.
@@ -235,10 +232,7 @@ export class Lock {
    */
   acquireSync(options?: SyncWaitOptions & RecoverOptions): Guard {
     const timeout = options === undefined ? Infinity : timeoutOf(options, "acquire Lock");
-    return this.#exclusive.acquireSync(
-      timeout,
-      booleanOf(options?.recover, "acquire Lock", "recover"),
-    );
+    return this.#exclusive.acquireSync(timeout, recoverOf(options, "acquire Lock"));
   }
 
   /**
@@ -258,7 +252,7 @@ export class Lock {
    * ```
    */
   tryAcquire(options?: RecoverOptions): Guard | undefined {
-    return this.#exclusive.tryAcquire(booleanOf(options?.recover, "acquire Lock", "recover"), true);
+    return this.#exclusive.tryAcquire(recoverOf(options, "acquire Lock"), true);
   }
 
   /**
@@ -434,7 +428,7 @@ export class RLock {
   async acquire(options?: WaitOptions & RecoverOptions & WithinOptions): Promise<Guard> {
     const signal = signalOf(options, "acquire RLock");
     const timeout = timeoutOf(options, "acquire RLock");
-    const recovering = booleanOf(options?.recover, "acquire RLock", "recover");
+    const recovering = recoverOf(options, "acquire RLock");
     return this.#within(options, false) ??
       await this.#exclusive.acquire(timeout, signal, recovering);
   }
@@ -447,7 +441,8 @@ export class RLock {
    * acquire it again.
    * @returns The guard to release.
    * @throws {AbandonedError} If the last holder died and `recover` is not set.
-   * @throws {DeadlockError} If a task of this agent holds the lock, or agents that are blocked like this
+   * @throws {DeadlockError} If a task of this agent holds the lock, or is to get it first by an
+   * `acquire()` that was called before, or agents that are blocked like this
    * one wait for each other in a circle, and no `timeout` is given. The lock was not taken.
    * @throws {TypeError} If `within` is not a held guard of this lock.
    * @throws {DOMException} Named `TimeoutError` if `timeout` passed; the lock was not taken. Named
@@ -466,7 +461,7 @@ export class RLock {
    */
   acquireSync(options?: SyncWaitOptions & RecoverOptions & WithinOptions): Guard {
     const timeout = options === undefined ? Infinity : timeoutOf(options, "acquire RLock");
-    const recovering = booleanOf(options?.recover, "acquire RLock", "recover");
+    const recovering = recoverOf(options, "acquire RLock");
     return this.#again(options) ?? this.#exclusive.acquireSync(timeout, recovering);
   }
 
@@ -489,7 +484,7 @@ export class RLock {
    * ```
    */
   tryAcquire(options?: RecoverOptions & WithinOptions): Guard | undefined {
-    const recovering = booleanOf(options?.recover, "acquire RLock", "recover");
+    const recovering = recoverOf(options, "acquire RLock");
     return this.#again(options) ?? this.#exclusive.tryAcquire(recovering, true);
   }
 

@@ -139,7 +139,7 @@ export interface PipeOptions {
  * @param options Whether it goes both ways, and how much it stores, in bytes.
  * @returns The two ends, of which each belongs to the first agent that uses it.
  * @throws {RangeError} If `capacity` is not a positive integer, or above 2^30.
- * @throws {TypeError} If `capacity` is not a number, or the options are no object.
+ * @throws {TypeError} If `capacity` is not a number, `duplex` no boolean, or the options are no object.
  * @example
  * ```ts
  * import { pipe } from "@sabre/ipc/pipe";

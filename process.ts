@@ -69,7 +69,7 @@ import {
   timeoutOf,
   type WaitOptions,
 } from "./_options.ts";
-import { place, showOrigin } from "./_origin.ts";
+import { setOrigin } from "./_origin.ts";
 import { give, pack, unpack } from "./_parcel.ts";
 import { CHILD, Child, FAILED, printError, RETURNED, self, TERMINATED } from "./_spawn.ts";
 import { isLoading, targetName } from "./_target.ts";
@@ -642,7 +642,7 @@ export class Process<
     } else if (outcome === FAILED) {
       const cause = crash === undefined ? value : crash.error;
       const error = new RemoteError(`Process ${name} failed: ${textOf(cause)}`, { cause });
-      showOrigin(place(error), this.#origin!);
+      setOrigin(error, this.#origin!);
       reject(error);
       // A turn later, so that one who joins first and asks then has asked.
       if (!this.#isAsked) later(() => this.#isAsked || printError(name, error));

@@ -48,7 +48,7 @@ import {
 } from "./_handle.ts";
 import { PRIMITIVE } from "./_primitive.ts";
 import {
-  booleanOf,
+  recoverOf,
   signalOf,
   type SyncWaitOptions,
   timeoutOf,
@@ -361,5 +361,5 @@ function create(): Handle {
 }
 
 function demandOf(options: RecoverOptions | undefined): Demand {
-  return booleanOf(options?.recover, "write RwLock", "recover") ? RECOVER : WRITE;
+  return recoverOf(options, "write RwLock") ? RECOVER : WRITE;
 }
