@@ -134,7 +134,7 @@ export class Exclusive {
     const guard = this.tryAcquire(recovering, false);
     if (guard !== undefined) return guard;
     if (timeout === 0) throw timeoutError(`acquire ${this.kind}`, 0);
-    const wait = new Wait(this, "of its loop", false);
+    const wait = new Wait(this, "of the loop", false);
     this.#waits.add(wait);
     try {
       if (!await waitAsync(this.domain, wait, timeout, signal)) {
@@ -290,10 +290,11 @@ export class Exclusive {
 }
 
 /**
- * When a call is served: after those of its agent that were made before it, about which its event loop
- * asks, or a call that blocks it; or before them, as it has held the lock before.
+ * How a call stands to those of its agent that were made before it. Of the loop: they come first, and the
+ * event loop asks for each. In order: likewise, but it blocks the loop, and so asks for them itself. First:
+ * it has held the lock before, and passes them.
  */
-type Turn = "of its loop" | "in order" | "first";
+type Turn = "of the loop" | "in order" | "first";
 
 class Wait implements Waiter, Linked, LockWait {
   ticket = 0;
