@@ -11,12 +11,12 @@
 //
 //   0 TAIL | 32 HEAD | 33 INDEX
 //
-//   word of a side = its position << 1 | what that side must know of the other one
+//   word of a side = its position << 2 | what that side must know of the other one
 //
 // - TAIL: where the next record goes. Raised by the writer, after the record: it publishes.
 // - HEAD: where the next record is read. Raised by the reader, after it copied: it frees.
-//   Both are raised by an addition that returns the two bits below; positions are even, so that there is
-//   room for them. The other side sets them: the reader in TAIL, the writer in HEAD.
+//   Both are raised by an addition that returns the two bits below. The other side sets them: the
+//   reader in TAIL, the writer in HEAD.
 // - WANTS: set by the other side before it looks a last time and sleeps, cleared as it is woken. Either
 //   that last look sees the new position, or the addition sees the bit: they are of one word.
 // - GONE: set when the other side closed; never cleared.
@@ -35,6 +35,8 @@ const INDEX = 33;
 const WANTS = 1;
 const GONE = 2;
 const BITS = WANTS | GONE;
+/** How many they are. */
+const BIT_COUNT = 2;
 
 /** Words in a line of the processors' caches. */
 const LINE = 16;
@@ -115,7 +117,7 @@ export function room(writer: Side): number {
 export function publish(writer: Side, count: number): boolean {
   writer.own = (writer.own + count) | 0;
   // Publishes: a reader that sees the new TAIL may read the records before it.
-  const bits = Atomics.add(writer.words, writer.base + TAIL, count << 1) & BITS;
+  const bits = Atomics.add(writer.words, writer.base + TAIL, count << BIT_COUNT) & BITS;
   if (bits !== 0) wakeSide(writer, TAIL, bits);
   return (bits & GONE) === 0 && isPeerAlive(writer);
 }
@@ -168,7 +170,7 @@ export function wordsThere(reader: Side): number {
 export function release(reader: Side, count: number): void {
   reader.own = (reader.own + count) | 0;
   // Frees: a writer that sees the new HEAD may write over what was before it.
-  const bits = Atomics.add(reader.words, reader.base + HEAD, count << 1) & BITS;
+  const bits = Atomics.add(reader.words, reader.base + HEAD, count << BIT_COUNT) & BITS;
   if (bits !== 0) wakeSide(reader, HEAD, bits);
 }
 
@@ -201,12 +203,12 @@ export function roomIndex(writer: Side): number {
 /** Spins until there is a fair amount of room, for less time than going to sleep would take. */
 export function spinForRoom(writer: Side): void {
   const quarter = (writer.ring.mask + 1) >> 2;
-  spinUntilBeyond(writer.words, roomIndex(writer), writer.seen << 1, quarter << 1);
+  spinUntilBeyond(writer.words, roomIndex(writer), writer.seen << BIT_COUNT, quarter << BIT_COUNT);
 }
 
 /** What the word of the other side holds as long as it is where it was seen. */
 export function seenWord(side: Side, index: number): number {
-  return (side.seen << 1) | (Atomics.load(side.words, index) & BITS);
+  return (side.seen << BIT_COUNT) | (Atomics.load(side.words, index) & BITS);
 }
 
 /** Whether the owner of the writing side has closed it. */
@@ -221,14 +223,14 @@ export function isReaderClosed(words: Int32Array, base: number): boolean {
 
 // -- Both --------------------------------------------------------------------------------------
 
-/** The position in the word of a side: modulo 2^31, like all that is compared with it. */
+/** The position in the word of a side: modulo 2^30, like all that is compared with it. */
 function positionIn(word: number): number {
-  return (word & ~BITS) >> 1;
+  return word >> BIT_COUNT;
 }
 
 /** How far the position in a word is ahead of the side's own. */
 function distance(side: Side, word: number): number {
-  return ((word & ~BITS) - (side.own << 1)) >> 1;
+  return ((word & ~BITS) - (side.own << BIT_COUNT)) >> BIT_COUNT;
 }
 
 /** The other side has bits set: wakes it if it wants to be. */

@@ -23,12 +23,12 @@ import {
   FIRST_BYTES,
   FIRST_HEAD,
   FIRST_VALUE,
-  INT_HEADER,
-  INT_WORDS,
+  isIntHeader,
   isSound,
   lengthIn,
   PIECE,
   readElement,
+  readInt,
   readInto,
   readMessage,
   readPayload,
@@ -39,6 +39,7 @@ import {
   typeIn,
   VALUE,
   wordsOf,
+  wordsOfInt,
 } from "./_record.ts";
 import { damaged, readWord } from "./_ring.ts";
 import { Spinner, spinWhile } from "./_park.ts";
@@ -79,10 +80,13 @@ export class Receiver {
     if (!this.calls.isFree()) return EMPTY;
     const { side } = this;
     // The shortest way for the most frequent message. All else comes to the same.
-    if (!this.isHalfway && this.#hasRecord() && readWord(side.ring, side.own) === INT_HEADER) {
-      const value = readWord(side.ring, side.own + 1);
-      release(side, INT_WORDS);
-      return value;
+    if (!this.isHalfway && this.#hasRecord()) {
+      const header = readWord(side.ring, side.own);
+      if (isIntHeader(header)) {
+        const value = readInt(side.ring, side.own, header);
+        release(side, wordsOfInt(header, side.own));
+        return value;
+      }
     }
     return this.take();
   }
@@ -216,10 +220,12 @@ export class Receiver {
       message = readMessage(side.ring, side.own, header);
     } catch (error) {
       // What is damaged stays so. A message that was too deep for this stack may fit another one.
-      if (mayDrop && error instanceof TypeError) release(side, wordsOf(side.ring, header));
+      if (mayDrop && error instanceof TypeError) {
+        release(side, wordsOf(side.ring, header, side.own));
+      }
       throw error;
     }
-    release(side, wordsOf(side.ring, header));
+    release(side, wordsOf(side.ring, header, side.own));
     return message;
   }
 
@@ -232,7 +238,7 @@ export class Receiver {
     const { side } = this;
     const header = readWord(side.ring, side.own);
     const bytes = readPayload(side.ring, side.own, lengthIn(side.ring, header));
-    release(side, wordsOf(side.ring, header));
+    release(side, wordsOf(side.ring, header, side.own));
     return bytes;
   }
 
@@ -258,7 +264,7 @@ export class Receiver {
       this.#dropPieces();
     } else {
       readInto(side.ring, side.own, 0, target, 0, length);
-      release(side, wordsOf(side.ring, header));
+      release(side, wordsOf(side.ring, header, side.own));
     }
     return length;
   }
@@ -311,7 +317,7 @@ export class Receiver {
       const message = type === BYTES ? undefined : readMessage(side.ring, side.own, header);
       if (!isOf(message, wanted)) throw notNumber(wanted, show(message));
       target[at] = message as number;
-      release(side, wordsOf(side.ring, header));
+      release(side, wordsOf(side.ring, header, side.own));
       return at + 1;
     }
     const left = countIn(side.ring, header) - side.index;
@@ -350,7 +356,7 @@ export class Receiver {
       const header = readWord(side.ring, side.own);
       const type = typeIn(header);
       // What is past the end was never written: reading on there might find no end at all.
-      if (wordsOf(side.ring, header) > wordsThere(side)) throw damaged("read");
+      if (wordsOf(side.ring, header, side.own) > wordsThere(side)) throw damaged("read");
       if (type < FIRST_VALUE || type >= RUN) {
         // The writer gave up the message that these pieces were of.
         if (pieces.isBegun) this.#dropPieces();
@@ -369,7 +375,7 @@ export class Receiver {
       pieces.length += length;
       // First, as what was released is nowhere else.
       this.#hold();
-      release(side, wordsOf(side.ring, header));
+      release(side, wordsOf(side.ring, header, side.own));
     }
   }
 
@@ -405,7 +411,7 @@ export class Receiver {
     if (isWhole) side.index = 0;
     if (isFirst !== isWhole) this.#hold();
     if (!isWhole) return;
-    release(side, wordsOf(side.ring, header));
+    release(side, wordsOf(side.ring, header, side.own));
   }
 
   #checkBytes(type: number): void {

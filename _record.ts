@@ -1,9 +1,13 @@
 // Copyright 2026 the Sabre authors. MIT license.
 
-// Records: how messages lie in a ring. A record is a header word and a payload, padded to an even number
-// of words: so every header is at an even position, and every payload aligned as the ring says.
+// Records: how messages lie in a ring. A record is a header word and a payload, which begins at the next odd
+// position, aligned as the ring says, and is padded to the next even one.
 //
 //   header = payload's length in bytes << 5 | type
+//   header of a SMALL = the integer << 5 | type
+//
+// A SMALL is nothing but its header. Only after an odd number of these is a header at an odd position: then
+// one word before the payload is left empty. Queues have no SMALLs, so that all of theirs are at even ones.
 //
 // Numbers and bytes have types of their own, so that they need no codec. A run is many messages in
 // one record: the elements of a typed array. What is larger than the ring goes in pieces, the first of
@@ -37,14 +41,16 @@ export const BYTES = 1;
 export const INT = 2;
 /** Any other number. */
 export const FLOAT = 3;
+/** An integer that fits beside the type. */
+export const SMALL = 4;
 /** The first piece of a value; what was gathered before belongs to a message that was given up. */
-export const FIRST_VALUE = 4;
+export const FIRST_VALUE = 5;
 /** The first piece of bytes, likewise. */
-export const FIRST_BYTES = 5;
+export const FIRST_BYTES = 6;
 /** A further piece. */
-export const PIECE = 6;
+export const PIECE = 7;
 /** From here on, runs: one type for each kind of element, in the order of `KINDS`. */
-export const RUN = 7;
+export const RUN = 8;
 
 /** Bytes before those of a first piece: the length of the whole message, in two words. */
 export const FIRST_HEAD = 8;
@@ -164,14 +170,31 @@ export function keep(packet: Packet): Packet {
   return { ...packet, bytes, words: new Int32Array(bytes.buffer) };
 }
 
-/** How many words the packet's record takes. */
+/** How many words the packet's record takes at an even position. */
 export function packetWords(packet: Packet): number {
   return recordWords(packet.length);
 }
 
-/** How many words the record of a payload of so many bytes takes. */
-export function recordWords(length: number): number {
-  return (wordsFor(length) + 2) & ~1;
+/** How many words the packet's shortest record takes at the position: an integer may be a SMALL. */
+export function shortestWords(packet: Packet, position: number): number {
+  return packet.type === INT
+    ? intWords(packet.low, position)
+    : recordWords(packet.length, position);
+}
+
+/** How many words the record of a payload of so many bytes takes at the position. */
+export function recordWords(length: number, position = 0): number {
+  return ((wordsFor(length) + 2) & ~1) + (position & 1);
+}
+
+/** The longest payload of a record at the position for which there are `words` words, in bytes. */
+export function payloadWithin(words: number, position: number): number {
+  return (((position + words) & ~1) - payloadAt(position)) << 2;
+}
+
+/** Where the payload of the record at the position begins. */
+function payloadAt(position: number): number {
+  return (position + 1) | 1;
 }
 
 /** The header of every record of an INT. */
@@ -184,40 +207,78 @@ export function isInt(value: number): boolean {
   return (value | 0) === value && (value !== 0 || 1 / value > 0);
 }
 
-/** Writes the record of an INT at a position that has room for it. */
+/** Whether the integer can be a SMALL. */
+function isSmall(value: number): boolean {
+  return value << TYPE_BITS >> TYPE_BITS === value;
+}
+
+/** How many words the shortest record of an integer, a SMALL or an INT, takes at the position. */
+export function intWords(value: number, position: number): number {
+  return isSmall(value) ? 1 : INT_WORDS + (position & 1);
+}
+
+/** Writes that record at a position that has room for it. */
 export function writeInt(ring: Ring, position: number, value: number): void {
-  writeWord(ring, position, INT_HEADER);
-  writeWord(ring, position + 1, value);
+  if (isSmall(value)) {
+    writeWord(ring, position, (value << TYPE_BITS) | SMALL);
+  } else {
+    writeWord(ring, position, INT_HEADER);
+    writeWord(ring, payloadAt(position), value);
+  }
+}
+
+/** Whether a header is that of an integer. */
+export function isIntHeader(header: number): boolean {
+  return typeIn(header) === SMALL || header === INT_HEADER;
+}
+
+/** How many words the record of an integer at the position takes, by its header. */
+export function wordsOfInt(header: number, position: number): number {
+  return header === INT_HEADER ? INT_WORDS + (position & 1) : 1;
+}
+
+/** The integer of the record at the position. */
+export function readInt(ring: Ring, position: number, header: number): number {
+  return typeIn(header) === SMALL ? header >> TYPE_BITS : readWord(ring, payloadAt(position));
 }
 
 /** Writes the packet's record at a position that has room for it. */
 export function writePacket(ring: Ring, position: number, packet: Packet): void {
   const { type, length, words } = packet;
+  const at = payloadAt(position);
   writeWord(ring, position, (length << TYPE_BITS) | type);
   if (type === INT) {
-    writeWord(ring, position + 1, packet.low);
+    writeWord(ring, at, packet.low);
   } else if (type === FLOAT) {
-    writeWord(ring, position + 1, packet.low);
-    writeWord(ring, position + 2, packet.high);
+    writeWord(ring, at, packet.low);
+    writeWord(ring, at + 1, packet.high);
   } else if (words !== undefined) {
-    writeAligned(ring, position + 1, words, packet.bytes, length);
+    writeAligned(ring, at, words, packet.bytes, length);
   } else {
-    writeBytes(ring, position + 1, packet.bytes, 0, length);
+    writeBytes(ring, at, packet.bytes, 0, length);
   }
+}
+
+/** Writes the packet's shortest record, likewise. */
+export function writeShortest(ring: Ring, position: number, packet: Packet): void {
+  if (packet.type === INT) writeInt(ring, position, packet.low);
+  else writePacket(ring, position, packet);
 }
 
 /** Writes the record of the first piece: the first `length` bytes of the packet's payload. */
 export function writeFirst(ring: Ring, position: number, packet: Packet, length: number): void {
   const type = packet.type === BYTES ? FIRST_BYTES : FIRST_VALUE;
+  const at = payloadAt(position);
   writeWord(ring, position, ((length + FIRST_HEAD) << TYPE_BITS) | type);
-  writeWord(ring, position + 1, packet.length | 0);
-  writeWord(ring, position + 2, Math.floor(packet.length / 2 ** 32));
-  writeBytes(ring, position + 3, packet.bytes, 0, length);
+  writeWord(ring, at, packet.length | 0);
+  writeWord(ring, at + 1, Math.floor(packet.length / 2 ** 32));
+  writeBytes(ring, at + 2, packet.bytes, 0, length);
 }
 
 /** The length of the whole message, of which the first piece is at the position. */
 export function totalIn(ring: Ring, position: number): number {
-  return (readWord(ring, position + 2) >>> 0) * 2 ** 32 + (readWord(ring, position + 1) >>> 0);
+  const at = payloadAt(position);
+  return (readWord(ring, at + 1) >>> 0) * 2 ** 32 + (readWord(ring, at) >>> 0);
 }
 
 /** Writes the record of a further piece. */
@@ -229,7 +290,7 @@ export function writePiece(
   length: number,
 ): void {
   writeWord(ring, position, (length << TYPE_BITS) | PIECE);
-  writeBytes(ring, position + 1, packet.bytes, from, length);
+  writeBytes(ring, payloadAt(position), packet.bytes, from, length);
 }
 
 /** The type in a header. */
@@ -259,18 +320,19 @@ function scratchFor(length: number): Uint8Array<ArrayBuffer> {
 /** The message of an ordinary record: not a piece, not a run. */
 export function readMessage(ring: Ring, position: number, header: number): unknown {
   switch (typeIn(header)) {
+    case SMALL:
     case INT:
-      return readWord(ring, position + 1);
+      return readInt(ring, position, header);
     case FLOAT:
-      halves[0] = readWord(ring, position + 1);
-      halves[1] = readWord(ring, position + 2);
+      halves[0] = readWord(ring, payloadAt(position));
+      halves[1] = readWord(ring, payloadAt(position) + 1);
       return float[0];
     case BYTES:
       return readPayload(ring, position, lengthIn(ring, header));
     case VALUE: {
       const length = lengthIn(ring, header);
       const bytes = scratchFor(length + 4);
-      readAligned(ring, position + 1, scratch.words, bytes, 0, length);
+      readAligned(ring, payloadAt(position), scratch.words, bytes, 0, length);
       return decode(bytes, 0, length);
     }
     default:
@@ -306,7 +368,7 @@ export class Lifted {
     } else {
       const length = lengthIn(ring, header);
       const at = this.#makeRoom(length);
-      readAligned(ring, position + 1, this.#words, this.#bytes, at, length);
+      readAligned(ring, payloadAt(position), this.#words, this.#bytes, at, length);
       this.#note(header, at, length);
     }
   }
@@ -361,7 +423,7 @@ export class Lifted {
 
 /** The payload as bytes of its own. */
 export function readPayload(ring: Ring, position: number, length: number): Uint8Array<ArrayBuffer> {
-  return readOut(ring, position + 1, length);
+  return readOut(ring, payloadAt(position), length);
 }
 
 /** Copies the payload, but for its first `skip` bytes, to `target[at..]`. */
@@ -373,7 +435,7 @@ export function readInto(
   at: number,
   length: number,
 ): void {
-  readBytes(ring, position + 1, skip, target, at, length);
+  readBytes(ring, payloadAt(position), skip, target, at, length);
 }
 
 // -- Runs --------------------------------------------------------------------------------------
@@ -399,9 +461,9 @@ export function elementSize(type: number): number {
   return SIZES[type]!;
 }
 
-/** How many words a record takes, by its header. */
-export function wordsOf(ring: Ring, header: number): number {
-  return recordWords(lengthIn(ring, header));
+/** How many words a record at the position takes, by its header. */
+export function wordsOf(ring: Ring, header: number, position = 0): number {
+  return typeIn(header) === SMALL ? 1 : recordWords(lengthIn(ring, header), position);
 }
 
 /** How many messages the record holds; at least one. */
@@ -413,10 +475,10 @@ export function countIn(ring: Ring, header: number): number {
   return count;
 }
 
-/** Whether a header is that of a whole message, or of a run in which there is one of that index. */
+/** Whether a header is that of a whole message, but no SMALL, or of a run in which there is one of that index. */
 export function isSound(ring: Ring, header: number, index: number): boolean {
   const type = typeIn(header);
-  if ((header >>> TYPE_BITS) > ring.mask << 2 || (type >= FIRST_VALUE && type < RUN)) return false;
+  if ((header >>> TYPE_BITS) > ring.mask << 2 || (type >= SMALL && type < RUN)) return false;
   const size = elementSize(type);
   return index >= 0 && index < (size === 0 ? 1 : Math.floor((header >>> TYPE_BITS) / size)) &&
     (type < RUN || size > 0);
@@ -438,10 +500,10 @@ export function writeRun(
   if (
     values instanceof Int32Array && values.buffer instanceof ArrayBuffer && count === values.length
   ) {
-    return writeInts(ring, position + 1, values, count);
+    return writeInts(ring, payloadAt(position), values, count);
   }
   const bytes = new Uint8Array(values.buffer, values.byteOffset + from * size, count * size);
-  writeBytes(ring, position + 1, bytes, 0, bytes.length);
+  writeBytes(ring, payloadAt(position), bytes, 0, bytes.length);
 }
 
 const element = new ArrayBuffer(8);
@@ -456,7 +518,7 @@ export function readElement(
   index: number,
 ): number | bigint {
   const size = elementSize(type);
-  readBytes(ring, position + 1, index * size, elementBytes, 0, size);
+  readBytes(ring, payloadAt(position), index * size, elementBytes, 0, size);
   return elementViews[type - RUN]![0]!;
 }
 
@@ -476,12 +538,12 @@ export function readRunInto(
   if (runType(target) !== type) return false;
   // As above.
   if (target instanceof Int32Array && count <= SHORT / 4) {
-    readInts(ring, position + 1 + index, target, at, count);
+    readInts(ring, payloadAt(position) + index, target, at, count);
     return true;
   }
   const size = elementSize(type);
   const bytes = new Uint8Array(target.buffer, target.byteOffset + at * size, count * size);
-  readBytes(ring, position + 1, index * size, bytes, 0, bytes.length);
+  readBytes(ring, payloadAt(position), index * size, bytes, 0, bytes.length);
   return true;
 }
 

@@ -19,7 +19,7 @@ import {
 import {
   elementSize,
   FIRST_HEAD,
-  INT_WORDS,
+  intWords,
   isInt,
   isPlainArray,
   keep,
@@ -29,13 +29,15 @@ import {
   packBytes,
   type Packet,
   packetWords,
+  payloadWithin,
   recordWords,
   type RunArray,
+  shortestWords,
   writeFirst,
   writeInt,
-  writePacket,
   writePiece,
   writeRun,
+  writeShortest,
 } from "./_record.ts";
 import { spinWhile } from "./_park.ts";
 import { ClosedError } from "./errors.ts";
@@ -62,13 +64,13 @@ export class Sender {
   trySend(value: unknown): boolean {
     const { side } = this;
     // The shortest way for the most frequent message. All else comes to the same.
-    if (
-      typeof value === "number" && isInt(value) && this.calls.waiting.length === 0 &&
-      hasRoom(side, INT_WORDS)
-    ) {
-      writeInt(side.ring, side.own, value);
-      if (!publish(side, INT_WORDS)) throw closedPeer(value);
-      return true;
+    if (typeof value === "number" && isInt(value) && this.calls.waiting.length === 0) {
+      const words = intWords(value, side.own);
+      if (hasRoom(side, words)) {
+        writeInt(side.ring, side.own, value);
+        if (!publish(side, words)) throw closedPeer(value);
+        return true;
+      }
     }
     // First, as the calls that proceed use the same packet.
     const isFree = this.calls.isFree();
@@ -76,10 +78,10 @@ export class Sender {
     if (isFree && !this.#isOver && typeof value !== "number") fetchAhead(side);
     pack(packet, value);
     this.assertOpen(value);
-    const words = packetWords(packet);
+    const words = shortestWords(packet, side.own);
     if (!isFree || this.calls.waiting.length > 0) return false;
     if (!isOrdinary(side, packet) || !hasRoom(side, words)) return false;
-    writePacket(side.ring, side.own, packet);
+    writeShortest(side.ring, side.own, packet);
     if (!publish(side, words)) throw closedPeer(value);
     return true;
   }
@@ -92,9 +94,9 @@ export class Sender {
     packBytes(packet, bytes);
     if (packet.length === 0) assertAttached(bytes);
     this.assertOpen(bytes);
-    const words = packetWords(packet);
+    const words = shortestWords(packet, side.own);
     if (!isFree || !isOrdinary(side, packet) || !hasRoom(side, words)) return false;
-    writePacket(side.ring, side.own, packet);
+    writeShortest(side.ring, side.own, packet);
     if (!publish(side, words)) throw closedPeer(bytes);
     return true;
   }
@@ -103,7 +105,7 @@ export class Sender {
   trySendRun(values: RunArray, type: number): boolean {
     const { side, calls } = this;
     const bytes = values.length * elementSize(type);
-    const words = recordWords(bytes);
+    const words = recordWords(bytes, side.own);
     if (bytes === 0 || bytes > MAX_PAYLOAD || !calls.isFree() || !hasRoom(side, words)) {
       return false;
     }
@@ -299,10 +301,11 @@ class IterableCall extends ManyCall {
     pack(packet, value);
     if (this.#isEnded) return;
     this.#sender.assertOpen(value);
-    const words = packetWords(packet);
+    const at = (side.own + this.#words) | 0;
+    const words = shortestWords(packet, at);
     if (isOrdinary(side, packet) && hasRoom(side, this.#words + words)) {
       if (this.#words === 0) this.#first = value;
-      writePacket(side.ring, (side.own + this.#words) | 0, packet);
+      writeShortest(side.ring, at, packet);
       this.#words += words;
       if (++this.#unpublished >= this.#batch) this.#publish();
     } else {
@@ -350,21 +353,36 @@ class RunCall extends ManyCall {
       const left = (length - this.count) * size;
       // Not for each freed word: a quarter of the ring, or what is left. The first goes as one would.
       const quarter = Math.max(2, (side.ring.mask + 1) >> 2);
-      const least = recordWords(this.count === 0 ? size : Math.min(left, quarter * 4));
+      const least = recordWords(this.count === 0 ? size : Math.min(left, quarter * 4), side.own);
       if (!hasRoom(side, least)) {
-        if (!isReaderGone(side)) return false;
-        if (this.count > 0) return true;
-        throw closedPeer(this.#values[0]);
+        if (isReaderGone(side)) {
+          if (this.count > 0) return true;
+          throw closedPeer(this.#values[0]);
+        }
+        if (this.count > 0 || !this.#sendFirst()) return false;
+        continue;
       }
       // As much as there is room for, not only for as much as was seen to be enough.
-      const count = Math.floor(Math.min(left, (room(side) - 1) * 4, most) / size);
+      const count = Math.floor(Math.min(left, payloadWithin(room(side), side.own), most) / size);
       writeRun(side.ring, side.own, this.#type, this.#values, this.count, count);
-      if (!publish(side, recordWords(count * size))) {
+      if (!publish(side, recordWords(count * size, side.own))) {
         if (this.count > 0) return true;
         throw closedPeer(this.#values[0]);
       }
       this.count += count;
     }
+    return true;
+  }
+
+  /** Sends the first element as a single number, which may take less than a run of one. */
+  #sendFirst(): boolean {
+    const side = this.#side;
+    pack(packet, this.#values[0]);
+    const words = shortestWords(packet, side.own);
+    if (!hasRoom(side, words)) return false;
+    writeShortest(side.ring, side.own, packet);
+    if (!publish(side, words)) throw closedPeer(this.#values[0]);
+    this.count = 1;
     return true;
   }
 }
@@ -388,9 +406,9 @@ class Writing {
     const packet = this.#packet;
     if (isReaderGone(side)) throw closedPeer(this.value);
     if (isOrdinary(side, packet)) {
-      const words = packetWords(packet);
+      const words = shortestWords(packet, side.own);
       if (!hasRoom(side, words)) return false;
-      writePacket(side.ring, side.own, packet);
+      writeShortest(side.ring, side.own, packet);
       if (!publish(side, words)) throw closedPeer(this.value);
       return true;
     }
@@ -400,18 +418,19 @@ class Writing {
       // so that a message that is given up half-way keeps no later one out.
       const quarter = (side.ring.mask + 1) >> 2;
       const free = room(side);
-      // The first piece is never the last: the whole would have gone in one record.
+      // The first piece is never the last.
       const head = this.#isBegun ? 0 : FIRST_HEAD;
-      const isLast = left <= MAX_PAYLOAD && recordWords(left) <= free;
+      const isLast = this.#isBegun && left <= MAX_PAYLOAD && recordWords(left, side.own) <= free;
       if (!isLast && free < 2 * quarter) return false;
-      // No more than a quarter at once, so that the reader copies one while the next is written.
-      const most = Math.min(free - quarter, quarter) - 2;
-      const length = isLast ? left : Math.min(most * 4, MAX_PAYLOAD) - head;
+      // No more than a quarter at once, so that the reader copies one while the next is written. By eight
+      // bytes, as the next one should be aligned as well.
+      const most = payloadWithin(Math.min(free - quarter, quarter), side.own);
+      const length = isLast ? left : Math.max(0, (Math.min(most, MAX_PAYLOAD) & ~7) - head);
       if (this.#isBegun) writePiece(side.ring, side.own, packet, this.#sent, length);
       else writeFirst(side.ring, side.own, packet, length);
       this.#isBegun = true;
       this.#sent += length;
-      if (!publish(side, recordWords(length + head))) throw closedPeer(this.value);
+      if (!publish(side, recordWords(length + head, side.own))) throw closedPeer(this.value);
       if (isLast) return true;
     }
   }
@@ -424,9 +443,9 @@ class Writing {
   }
 }
 
-/** Whether the packet goes in one record, if there is room. */
+/** Whether the packet goes in one record, if there is room: it fits also where one word is left empty. */
 function isOrdinary(side: Side, packet: Packet): boolean {
-  return packetWords(packet) <= side.ring.mask + 1 && packet.length <= MAX_PAYLOAD;
+  return packetWords(packet) <= side.ring.mask && packet.length <= MAX_PAYLOAD;
 }
 
 /** A view on a buffer that was detached has no bytes left, which is not what was meant. */

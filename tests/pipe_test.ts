@@ -92,6 +92,9 @@ const RECEIVING: Case[] = [
 
 const POLL: Case = { name: "poll", async: (c, o) => c.poll(o), sync: (c, o) => c.pollSync(o) };
 
+/** What fills a pipe of 64 bytes. */
+const FILLING: number[] = Array(16).fill(0);
+
 /** A pipe whose first end can send nothing more. */
 function fullPipe(): Ends {
   const ends: Ends = pipe({ capacity: 64 });
@@ -138,11 +141,11 @@ Deno.test("pipe() returns two ends that carry messages both ways", async () => {
 Deno.test("pipe() stores 65,536 bytes for each direction unless told otherwise", () => {
   for (const options of [undefined, {}, { capacity: undefined }] as Any[]) {
     const [here, there] = pipe(options);
-    // A small integer takes eight bytes.
+    // A small integer takes four bytes.
     for (const end of [here, there]) {
       let count = 0;
       while (end.trySend(count)) count++;
-      assertEquals(count, 8_192);
+      assertEquals(count, 16_384);
     }
   }
 });
@@ -326,7 +329,7 @@ Deno.test("a getter that sends on the same pipe gets its message in before the o
 Deno.test("trySend() answers false when there is no room, and the message is not sent", () => {
   const [here, there] = fullPipe();
   assertEquals(here.trySend("refused"), false);
-  assertEquals(drain(there), Array(8).fill(0));
+  assertEquals(drain(there), FILLING);
   assertEquals(here.trySend("taken"), true);
   assertEquals(drain(there), ["taken"]);
 });
@@ -365,10 +368,10 @@ Deno.test("calls that are not awaited take effect in the order in which they wer
   sends.push(here.sendMany(new Int8Array([4, 5])), here.send(6));
   assertEquals(here.trySend("too early"), false);
   const got: unknown[] = [];
-  const receives = Array.from({ length: 16 }, async () => got.push(await there.receive()));
+  const receives = Array.from({ length: 24 }, async () => got.push(await there.receive()));
   assertEquals(there.tryReceive(), { state: "empty" });
   await Promise.all([...sends, ...receives]);
-  assertEquals(got, [...Array(8).fill(0), 1, 2, 3, BYTES, big, 4, 5, 6]);
+  assertEquals(got, [...FILLING, 1, 2, 3, BYTES, big, 4, 5, 6]);
 });
 
 Deno.test("a Sync call waits its turn behind promises of the same agent", async () => {
@@ -383,8 +386,8 @@ Deno.test("a Sync call is served by a promise of the same agent that waits at th
   const [here, there] = fullPipe();
   const big = "x".repeat(500);
   const sends = [here.send("next"), here.send(big), here.sendMany(["last", 7])];
-  const got = Array.from({ length: 12 }, () => there.receiveSync());
-  assertEquals(got, [...Array(8).fill(0), "next", big, "last", 7]);
+  const got = Array.from({ length: 20 }, () => there.receiveSync());
+  assertEquals(got, [...FILLING, "next", big, "last", 7]);
   await Promise.all(sends);
 
   const receives = [there.receive(), there.receive()];
@@ -399,7 +402,7 @@ for (const { name, async, sync } of SENDING) {
       await assertTimeout(async(here, { timeout }));
       assertTimeoutSync(() => sync(here, { timeout }));
     }
-    assertEquals(drain(there), Array(8).fill(0));
+    assertEquals(drain(there), FILLING);
     await async(here, { timeout: 0 });
     sync(here, { timeout: -1 });
     assert(drain(there).length >= 2);
@@ -485,7 +488,7 @@ for (const { name, async } of SENDING) {
     const reason = new Error("enough");
     abort(reason);
     assertStrictEquals(await first.catch((error) => error), reason);
-    assertEquals(drain(there), Array(8).fill(0));
+    assertEquals(drain(there), FILLING);
     await behind;
     assertEquals(drain(there), ["behind"]);
   });
@@ -579,7 +582,7 @@ Deno.test("a Sync call that only this agent could end is a DeadlockError instead
   for (const { name, sync } of SENDING) {
     assertThrows(() => sync(here), DeadlockError, "Cannot send", name);
   }
-  assertEquals(drain(there), Array(8).fill(0));
+  assertEquals(drain(there), FILLING);
 });
 
 // -- Many ------------------------------------------------------------------------------------------
@@ -652,10 +655,14 @@ Deno.test("sendMany() returns how many went through when the time runs out, if a
 
 Deno.test("sendMany() of a typed array sends what there is room for, as single calls would", () => {
   const [here, there] = pipe<Any>({ capacity: 64 });
-  for (let i = 0; i < 7; i++) here.sendSync(i);
-  // Two words are free: a single number would go.
-  assertEquals(here.sendManySync(new Int32Array([7, 8]), { timeout: 0 }), 1);
-  assertEquals(drain(there), [0, 1, 2, 3, 4, 5, 6, 7]);
+  for (const [sent, more] of [[14, 1], [15, 1], [13, 1], [12, 3], [16, 0]] as const) {
+    for (let i = 0; i < sent; i++) here.sendSync(i);
+    // Of what is left, up to three words hold but a single number.
+    const count = () => here.sendManySync(new Int32Array([7, 8, 9, 10]), { timeout: 0 });
+    if (more > 0) assertEquals(count(), more, `after ${sent}`);
+    else assertTimeoutSync(count);
+    assertEquals(drain(there), [...Array(sent).keys(), ...[7, 8, 9].slice(0, more)]);
+  }
 });
 
 Deno.test("sendMany() returns how many went through when its signal fires, if any did", async () => {
@@ -696,13 +703,13 @@ Deno.test("sendMany() reads its input at most one item ahead", async () => {
   }
   const { signal, abort } = abortable();
   const sent = here.sendMany(count(), { signal });
-  assertEquals(read, 9);
+  assertEquals(read, 17);
   there.receiveSync();
   await settlesSoon(sent);
-  assertEquals(read, 10);
+  assertEquals(read, 18);
   abort();
-  assertEquals(await sent, 9);
-  assertEquals(drain(there), [1, 2, 3, 4, 5, 6, 7, 8]);
+  assertEquals(await sent, 17);
+  assertEquals(drain(there), Array.from({ length: 16 }, (_, i) => i + 1));
 });
 
 Deno.test("sendMany() ends with the error of its input, after the items before it went through", async () => {
@@ -1268,7 +1275,7 @@ Deno.test("sendMany() pending at one's own close() ends with a ClosedError, what
   const sent = here.sendMany(Array.from({ length: 20 }, (_, i) => i));
   here.close();
   await assertRejects(() => sent, ClosedError);
-  assertEquals(drain(there), [0, 1, 2, 3, 4, 5, 6, 7]);
+  assertEquals(drain(there), [...Array(16).keys()]);
 });
 
 Deno.test("closing an end that nobody used ends the other one", async () => {
@@ -1400,7 +1407,7 @@ Deno.test("aborting writable ends a write that waits, and closes the end", TIMEO
   assert(await settlesSoon(aborted), "the abort waits for ever");
   await assertRejects(() => written.catch((error) => Promise.reject(Object(error))));
   assertEquals(here.closed, true);
-  assertEquals(drain(there), Array(8).fill(0));
+  assertEquals(drain(there), FILLING);
 });
 
 Deno.test("writing to a closed other end errors the stream with a ClosedError", async () => {
@@ -1539,6 +1546,7 @@ Deno.test("console.log shows the state of an end in one short line", () => {
 Deno.test("any sequence of calls does what a plain list would", async () => {
   const value = fc.oneof(
     fc.integer(),
+    fc.integer({ min: -(2 ** 26), max: 2 ** 26 - 1 }),
     fc.double(),
     fc.string({ maxLength: 20 }),
     fc.uint8Array({ maxLength: 30 }),
@@ -1586,6 +1594,8 @@ type Command = fc.AsyncCommand<Model, Real>;
 /** The list that a pipe of 16 words is: each message, and how many words are free once it is taken. */
 class Model {
   stored: { value: unknown; words: number }[] = [];
+  /** Where the next message begins. */
+  tail = 0;
   /** Sends that wait for room, in their order. */
   waiting: { value: unknown; sent: Promise<unknown>; abort: () => void }[] = [];
   closed = false;
@@ -1596,17 +1606,26 @@ class Model {
   }
 
   fits(value: unknown): boolean {
-    return this.waiting.length === 0 && wordsOf(value) <= this.free;
+    return this.waiting.length === 0 && this.wordsOf(value) <= this.free;
   }
 
-  add(value: unknown, words = wordsOf(value)): void {
+  /** Words that a message takes in the ring. */
+  wordsOf(value: unknown): number {
+    if (value instanceof Uint8Array) return wordsAt(this.tail, value.length);
+    if (typeof value !== "number") return wordsAt(this.tail, encode(value));
+    if ((value | 0) !== value || Object.is(value, -0)) return wordsAt(this.tail, 8);
+    return Math.abs(value + 0.5) < 2 ** 26 ? 1 : wordsAt(this.tail, 4);
+  }
+
+  add(value: unknown, words = this.wordsOf(value)): void {
     this.sent++;
+    this.tail += words;
     this.stored.push({ value, words });
   }
 
   /** What the next calls find: those who waited are served in their order. */
   async settle(): Promise<void> {
-    while (this.waiting.length > 0 && wordsOf(this.waiting[0]!.value) <= this.free) {
+    while (this.waiting.length > 0 && this.wordsOf(this.waiting[0]!.value) <= this.free) {
       const { value, sent } = this.waiting.shift()!;
       this.add(value);
       await sent;
@@ -1614,13 +1633,10 @@ class Model {
   }
 }
 
-/** Words that a message takes in the ring. */
-function wordsOf(value: unknown): number {
-  if (typeof value === "number") {
-    return (value | 0) === value && !Object.is(value, -0) ? 2 : 4;
-  }
-  const bytes = value instanceof Uint8Array ? value.length : encode(value);
-  return 2 * Math.ceil((4 + bytes) / 8);
+/** Words of a record that begins there: what is in it begins at an odd place, and it ends at an even one. */
+function wordsAt(tail: number, bytes: number): number {
+  const first = tail % 2 === 0 ? tail + 1 : tail + 2;
+  return 2 * Math.ceil((first + bytes / 4) / 2) - tail;
 }
 
 function sendNow(end: Connection<Any, Any>, form: Form, value: unknown): Promise<unknown> {
@@ -1684,14 +1700,14 @@ class SendRunCommand implements Command {
   async run(model: Model, { here }: Real): Promise<void> {
     const { values } = this;
     const size = values.BYTES_PER_ELEMENT;
-    const room = model.waiting.length > 0
-      ? 0
-      : Math.max(0, Math.floor((model.free - 1) * 4 / size));
-    const count = Math.min(values.length, room);
+    let count = model.waiting.length > 0 ? 0 : values.length;
+    while (count > 0 && wordsAt(model.tail, count * size) > model.free) count--;
+    const isSingle = count === 0 && model.fits(values[0]);
     const sent = await outcome(() => here.sendManySync(values, { timeout: 0 }));
-    assertEquals(sent, count > 0 ? count : "empty");
+    assertEquals(sent, count > 0 ? count : isSingle ? 1 : "empty");
+    if (isSingle) model.add(values[0]);
     // The record is free once its last element is taken.
-    const words = 2 * Math.ceil((4 + count * size) / 8);
+    const words = wordsAt(model.tail, count * size);
     for (let i = 0; i < count; i++) model.add(values[i], i === count - 1 ? words : 0);
   }
   toString = () => `sendMany ${Deno.inspect(this.values)}`;
@@ -2104,13 +2120,31 @@ Deno.test("a getter that closes the end while its message is encoded sends nothi
 
 // -- Limits --------------------------------------------------------------------------------------
 
-Deno.test("a message that fills the storage exactly is sent at once", () => {
+Deno.test("a message that fills the storage is sent at once, wherever it begins", () => {
   const [here, there] = pipe({ capacity: 64 });
-  // With the word before it, 16 words.
-  const bytes = new Uint8Array(60).fill(7);
-  here.sendBytesSync(bytes, { timeout: 0 });
-  assertEquals(there.receiveBytesSync({ timeout: 0 }), bytes);
-  assertThrows(() => here.sendBytesSync(new Uint8Array(61), { timeout: 0 }), DOMException);
+  for (let begin = 0; begin < 40; begin++) {
+    // With the word before it, and the one that may be left empty, 15 words.
+    const bytes = new Uint8Array(52).fill(7);
+    here.sendBytesSync(bytes, { timeout: 0 });
+    assertEquals(there.receiveBytesSync({ timeout: 0 }), bytes);
+    assertThrows(() => here.trySend(new Uint8Array(53)), RangeError, "larger than");
+    here.sendSync(begin);
+    assertEquals(there.receiveSync(), begin);
+  }
+});
+
+Deno.test("a message larger than the storage arrives, wherever it begins", async () => {
+  const [here, there] = pipe({ capacity: 64 });
+  for (let length = 48; length < 200; length++) {
+    const bytes = new Uint8Array(length).map((_, i) => i + length);
+    for (const begin of [0, 1]) {
+      const sent = here.sendBytes(bytes);
+      assertEquals(there.receiveBytesSync(), bytes);
+      await sent;
+      for (let i = 0; i < begin; i++) here.sendSync(i);
+      for (let i = 0; i < begin; i++) assertEquals(there.receiveSync(), i);
+    }
+  }
 });
 
 Deno.test("sendMany: what an iterator gave is sent before it is asked for more", () => {

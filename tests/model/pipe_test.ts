@@ -13,6 +13,7 @@ const receive: Receiving = { receive: true };
 const all: Receiving = { all: true };
 const close = { close: true } as const;
 const send = (value: number): Sending => ({ send: value });
+const small = (value: number): Sending => ({ small: value });
 const sendAll = (...values: number[]): Sending[] => values.map(send);
 
 function pipe(
@@ -42,6 +43,19 @@ Deno.test("memory that is fetched ahead is free", () => {
   pipe([send(1), ...sending.slice(1), close], [receive, all], { deaths: true }, DEATH);
 });
 
+Deno.test("numbers of one word, and what begins at an odd position after them", () => {
+  pipe([1, 2, 3, 4, 5, 6].map(small), new Array(6).fill(receive));
+  pipe([small(1), send(2), small(3), small(4), send(5), close], [all]);
+  pipe([small(1), { run: [2, 3, 4] }, close], [{ into: 2 }, all]);
+  pipe([small(1), { many: [2, 3] }, small(4), close], [{ upTo: 2 }, all]);
+  pipe(
+    [small(1), { bytes: [2, 4], plain: true }, small(3)],
+    [receive, close],
+    { deaths: true },
+    DEATH,
+  );
+});
+
 Deno.test("what was sent before the end is received, then comes the end", () => {
   pipe([...sendAll(1, 2, 3), close], [all]);
   pipe([...sendAll(1, 2, 3), close], [{ poll: true }, all]);
@@ -55,8 +69,9 @@ Deno.test("a reader that closes ends the writer", () => {
 });
 
 Deno.test("positions may overflow", () => {
-  pipe([...sendAll(1, 2, 3), close], [all], { from: 2 ** 30 - 4 });
+  pipe([...sendAll(1, 2, 3), close], [all], { from: 2 ** 29 - 4 });
   pipe([...sendAll(1, 2, 3), close], [all], { from: -4 });
+  pipe([small(1), send(2), small(3), close], [all], { from: -1 });
 });
 
 Deno.test("a message that is larger than the ring arrives in pieces", () => {

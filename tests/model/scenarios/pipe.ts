@@ -13,8 +13,10 @@ import { assert, awaitDeath, type Ending, named, oracle, type Scenario } from ".
 
 /** Something that the writer does. Values are 1 to 15, in rising order. */
 export interface Sending {
-  /** Sends the value. */
+  /** Sends the value, as a number of two words. */
   readonly send?: number;
+  /** Sends the value, as one of one word. */
+  readonly small?: number;
   /** Sends so many bytes of that value. */
   readonly bytes?: readonly [value: number, length: number];
   /** Sends them as any value. */
@@ -44,7 +46,7 @@ export interface Receiving {
 }
 
 export interface PipeOptions {
-  /** Words of the ring. A number takes 2. @default {4} */
+  /** Words of the ring, of which one is not for messages of two words and more. @default {4} */
   readonly size?: number;
   readonly deaths?: boolean;
   /** Where positions begin. */
@@ -73,6 +75,8 @@ const BEGUN = 1;
 const SENT = 2;
 const REFUSED = 3;
 const VALUES = 16;
+/** Added to a value, so that it takes two words. */
+const WIDE = 2 ** 26;
 
 function sideOf(shared: Shared, which: number): Side {
   const { words, size } = shared;
@@ -150,19 +154,21 @@ function writer(shared: Shared, acts: readonly Sending[]): void {
       continue;
     }
     const { timeout = Infinity } = act;
-    const values = act.many ?? act.run ?? [act.send ?? act.bytes![0]];
+    const values = act.many ?? act.run ?? [act.send ?? act.small ?? act.bytes![0]];
     for (const value of values) sends[value] = BEGUN;
     let count = 0;
     try {
-      if (act.send !== undefined) {
-        sendSync(sender, act.send, true, timeout);
+      if (act.send !== undefined || act.small !== undefined) {
+        sendSync(sender, act.small ?? WIDE + act.send!, true, timeout);
         count = 1;
       } else if (act.bytes !== undefined) {
         const bytes = new Uint8Array(act.bytes[1]).fill(act.bytes[0]);
         sendSync(sender, bytes, act.plain !== undefined, timeout);
         count = 1;
       } else {
-        const list = act.run === undefined ? new Listed(values) : new Int32Array(values);
+        const list = act.run === undefined
+          ? new Listed(values.map((value) => WIDE + value))
+          : new Int32Array(values);
         count = sendManySync(sender, list, timeout);
       }
     } catch (error) {
@@ -186,7 +192,7 @@ function take(shared: Shared, message: unknown): void {
   const { sends, seen } = shared;
   let value: number;
   if (typeof message === "number") {
-    value = message;
+    value = message < WIDE ? message : message - WIDE;
   } else {
     const bytes = message as Uint8Array;
     value = bytes[0]!;
@@ -294,7 +300,7 @@ export function pipe(
       named("domain", memory);
       const ids = [id, claimSlot(table, "reader", 0), claimSlot(table, "reaper", 0)];
       const words = new Int32Array(named("pipe", new SharedArrayBuffer((RING + size) * 4)));
-      words[TAIL] = words[HEAD] = from << 1;
+      words[TAIL] = words[HEAD] = from << 2;
       words[OWNERS] = ids[0]!;
       words[OWNERS + 1] = ids[1]!;
       return { memory, ids, words, size, sends: oracle(VALUES), seen: oracle(4), closes };

@@ -52,9 +52,9 @@ const mutants: readonly Mutant[] = [
     name: "a writer that looks whom to wake before it publishes",
     file: "_channel.ts",
     edits: [[
-      "const bits = Atomics.add(writer.words, writer.base + TAIL, count << 1) & BITS;",
+      "const bits = Atomics.add(writer.words, writer.base + TAIL, count << BIT_COUNT) & BITS;",
       "const bits = Atomics.load(writer.words, writer.base + TAIL) & BITS;\n" +
-      "Atomics.add(writer.words, writer.base + TAIL, count << 1);",
+      "Atomics.add(writer.words, writer.base + TAIL, count << BIT_COUNT);",
     ]],
     scenario: "pipe",
     args: pipe([send(1)], [receive]),
@@ -64,8 +64,8 @@ const mutants: readonly Mutant[] = [
     name: "a plain store of an index",
     file: "_channel.ts",
     edits: [[
-      "Atomics.add(writer.words, writer.base + TAIL, count << 1) & BITS",
-      "((writer.words[writer.base + TAIL]! += count << 1), 0)",
+      "Atomics.add(writer.words, writer.base + TAIL, count << BIT_COUNT) & BITS",
+      "((writer.words[writer.base + TAIL]! += count << BIT_COUNT), 0)",
     ]],
     scenario: "pipe",
     args: pipe([send(1)], [receive]),
@@ -75,11 +75,11 @@ const mutants: readonly Mutant[] = [
     name: "a reader that frees a record before it has copied it",
     file: "_receiver.ts",
     edits: [[
-      "const value = readWord(side.ring, side.own + 1);\n      release(side, INT_WORDS);",
-      "release(side, INT_WORDS);\n      const value = readWord(side.ring, side.own - 1);",
+      "const value = readInt(side.ring, side.own, header);\n        release(side, wordsOfInt(header, side.own));",
+      "const at = side.own;\n        release(side, wordsOfInt(header, at));\n        const value = readInt(side.ring, at, header);",
     ]],
     scenario: "pipe",
-    args: pipe([send(1), send(2), send(3)], [receive, receive, receive], { size: 2 }),
+    args: pipe([send(1), send(2), send(3)], [receive, receive, receive]),
     shows: "race assertion",
   },
   {
@@ -92,7 +92,7 @@ const mutants: readonly Mutant[] = [
       ],
     ],
     scenario: "pipe",
-    args: pipe([send(1), send(2), send(3)], [receive, receive, receive], { size: 2 }),
+    args: pipe([send(1), send(2), send(3)], [receive, receive, receive]),
     shows: "deadlock",
   },
   {
@@ -143,8 +143,8 @@ const mutants: readonly Mutant[] = [
     name: "a look for the end after the last look for messages",
     file: "_receiver.ts",
     edits: [[
-      "return isWriterGone(this.side) && !this.isReady();",
-      "return !this.isReady() && isWriterGone(this.side);",
+      "const isAtEnd = isWriterGone(this.side) && !this.isReady();",
+      "const isAtEnd = !this.isReady() && isWriterGone(this.side);",
     ]],
     scenario: "pipe",
     args: pipe([send(1), { close: true }], [{ all: true }]),
@@ -156,8 +156,9 @@ const mutants: readonly Mutant[] = [
     edits: [["this.clear();\n    this.total = total;", "this.total = total;"]],
     scenario: "pipe",
     args: pipe(
-      [{ bytes: [1, 16], timeout: 5 }, { bytes: [2, 16] }, { close: true }],
+      [{ bytes: [1, 64], timeout: 5 }, { bytes: [2, 64] }, { close: true }],
       [{ all: true }],
+      { size: 16 },
     ),
     bounds: LATE,
     shows: "assertion",
