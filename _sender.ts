@@ -28,7 +28,6 @@ import {
   pack,
   packBytes,
   type Packet,
-  packetWords,
   payloadWithin,
   recordWords,
   type RunArray,
@@ -119,9 +118,9 @@ export class Sender {
     return !isOrdinary(this.side, packet);
   }
 
-  /** Bytes of storage. */
-  get capacity(): number {
-    return (this.side.ring.mask + 1) * 4;
+  /** Bytes of the longest message that can go at once. */
+  get longest(): number {
+    return longest(this.side);
   }
 
   /** Whether nobody will receive what is sent. */
@@ -443,9 +442,14 @@ class Writing {
   }
 }
 
-/** Whether the packet goes in one record, if there is room: it fits also where one word is left empty. */
+/** Whether the packet goes in one record, if there is room. */
 function isOrdinary(side: Side, packet: Packet): boolean {
-  return packetWords(packet) <= side.ring.mask && packet.length <= MAX_PAYLOAD;
+  return packet.length <= longest(side);
+}
+
+/** Bytes of the longest payload of one record: with its header, and a word left empty before and behind it. */
+function longest({ ring }: Side): number {
+  return Math.min((ring.mask - 2) * 4, MAX_PAYLOAD);
 }
 
 /** A view on a buffer that was detached has no bytes left, which is not what was meant. */

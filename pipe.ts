@@ -346,7 +346,8 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
    * @param value What to send.
    * @returns Whether it was sent: `false` means no room just now.
    * @throws {ClosedError} If either end is closed; `value` is the unsent one.
-   * @throws {RangeError} If the message is larger than the whole storage.
+   * @throws {RangeError} If the message is larger than the whole storage, less the 12 bytes that may go with
+   * it.
    * @throws {DOMException} Named `DataCloneError` if the value cannot travel.
    * @throws {TypeError} If the end belongs to another agent or only receives.
    * @example
@@ -369,7 +370,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     }
     if (sender.isTooLarge()) {
       throw new RangeError(
-        `Cannot send without waiting as the message is larger than the storage: that has ${sender.capacity} bytes`,
+        `Cannot send without waiting as the message is larger than the storage: that takes up to ${sender.longest} bytes at once`,
       );
     }
     return false;
