@@ -59,6 +59,9 @@ export const EMPTY: unique symbol = Symbol("empty");
 /** Nothing will be there any more. */
 export const END: unique symbol = Symbol("end");
 
+/** What is found where an item that is larger than the storage is offered. */
+const LARGE = "larger than the storage";
+
 /** Items that are few to find at a look. */
 const FEW = 4;
 
@@ -393,13 +396,11 @@ export class IntoCall extends GetCall {
     const isOpen = hasOffer(store);
     const assigned = place >= 0 ? place : gettable(store) >= 0 ? orphanOf(store) : -1;
     if (assigned >= 0) {
-      const { position, index } = isOffered(store, assigned)
-        ? { position: -1, index: 0 }
-        : assignedTo(store, assigned);
-      const value = isOffered(store, assigned) ? undefined : this.#valueAt(position, index);
+      const isLarge = isOffered(store, assigned);
+      const value = isLarge ? undefined : this.#assignedValue(assigned);
       if (!this.#accept(value)) {
         this.passOn(place);
-        this.#refuse(value);
+        this.#refuse(isLarge ? LARGE : show(value));
       }
       useAssigned(store, assigned);
     }
@@ -413,7 +414,7 @@ export class IntoCall extends GetCall {
       // Those before what is damaged go through. It stays, so that the next call tells of it.
       if (this.count === 0) throw error;
     }
-    if (this.count === 0 && isOpen && hasOffer(store)) this.#refuse(undefined);
+    if (this.count === 0 && isOpen && hasOffer(store)) this.#refuse(LARGE);
     return this.count > 0;
   }
 
@@ -436,11 +437,16 @@ export class IntoCall extends GetCall {
     }
     const value = this.#valueAt(position, index);
     if (!this.#accept(value)) {
-      if (this.count === 0) this.#refuse(value);
+      if (this.count === 0) this.#refuse(show(value));
       return false;
     }
     commitGet(store, header, 1);
     return true;
+  }
+
+  #assignedValue(place: number): unknown {
+    const { position, index } = assignedTo(this.store, place);
+    return this.#valueAt(position, index);
   }
 
   #valueAt(position: number, index: number): unknown {
@@ -459,9 +465,9 @@ export class IntoCall extends GetCall {
     return true;
   }
 
-  #refuse(value: unknown): never {
+  #refuse(found: string): never {
     throw new TypeError(
-      `Cannot get into the target as the next item must be a ${this.#wanted}: it is ${show(value)}`,
+      `Cannot get into the target as the next item must be a ${this.#wanted}: it is ${found}`,
     );
   }
 }

@@ -311,11 +311,18 @@ export class Receiver {
     const wanted: string = typeof target[0];
     const type = this.#front();
     if (type < 0) return at;
-    if (this.#pieces.isWhole) throw notNumber(wanted, "another value");
+    if (this.#pieces.isWhole) {
+      // Only a bigint is as long as that.
+      const message = this.#pieces.isBytes ? undefined : this.#pieces.read();
+      if (!isOf(message, wanted)) throw notNumber(wanted, this.#pieces.isBytes, message);
+      target[at] = message as bigint;
+      this.#dropPieces();
+      return at + 1;
+    }
     const header = readWord(side.ring, side.own);
     if (type < RUN) {
       const message = type === BYTES ? undefined : readMessage(side.ring, side.own, header);
-      if (!isOf(message, wanted)) throw notNumber(wanted, show(message));
+      if (!isOf(message, wanted)) throw notNumber(wanted, type === BYTES, message);
       target[at] = message as number;
       release(side, wordsOf(side.ring, header, side.own));
       return at + 1;
@@ -328,7 +335,7 @@ export class Receiver {
       return at + count;
     }
     const element = readElement(side.ring, side.own, type, side.index);
-    if (!isOf(element, wanted)) throw notNumber(wanted, show(element));
+    if (!isOf(element, wanted)) throw notNumber(wanted, false, element);
     target[at] = element;
     this.#taken(header, 1);
     return at + 1;
@@ -426,9 +433,10 @@ function isOf(value: unknown, wanted: string): boolean {
   return type === wanted;
 }
 
-function notNumber(wanted: string, found: string): TypeError {
+function notNumber(wanted: string, isBytes: boolean, found: unknown): TypeError {
+  const what = isBytes ? "a Uint8Array" : show(found);
   return new TypeError(
-    `Cannot receive into the target as the next message must be a ${wanted}: it is ${found}`,
+    `Cannot receive into the target as the next message must be a ${wanted}: it is ${what}`,
   );
 }
 

@@ -102,12 +102,13 @@ export class Sender {
 
   /** Sends all elements of an array if no call waits and there is room for them in one record. */
   trySendRun(values: RunArray, type: number): boolean {
-    const { side, calls } = this;
+    const { side } = this;
+    // First, as the calls that proceed move the position, and their input may change the array.
+    if (!this.calls.isFree()) return false;
+    this.assertOpen(values[0]);
     const bytes = values.length * elementSize(type);
     const words = recordWords(bytes, side.own);
-    if (bytes === 0 || bytes > MAX_PAYLOAD || !calls.isFree() || !hasRoom(side, words)) {
-      return false;
-    }
+    if (bytes === 0 || bytes > MAX_PAYLOAD || !hasRoom(side, words)) return false;
     writeRun(side.ring, side.own, type, values, 0, values.length);
     if (!publish(side, words)) throw closedPeer(values[0]);
     return true;
@@ -420,11 +421,12 @@ class Writing {
       // The first piece is never the last.
       const head = this.#isBegun ? 0 : FIRST_HEAD;
       const isLast = this.#isBegun && left <= MAX_PAYLOAD && recordWords(left, side.own) <= free;
-      if (!isLast && free < 2 * quarter) return false;
+      const odd = side.own & 1;
+      if (!isLast && free < 2 * quarter + odd) return false;
       // No more than a quarter at once, so that the reader copies one while the next is written. By eight
       // bytes, as the next one should be aligned as well.
-      const most = payloadWithin(Math.min(free - quarter, quarter), side.own);
-      const length = isLast ? left : Math.max(0, (Math.min(most, MAX_PAYLOAD) & ~7) - head);
+      const most = Math.min(payloadWithin(quarter + odd, side.own), MAX_PAYLOAD) & ~7;
+      const length = isLast ? left : most - head;
       if (this.#isBegun) writePiece(side.ring, side.own, packet, this.#sent, length);
       else writeFirst(side.ring, side.own, packet, length);
       this.#isBegun = true;

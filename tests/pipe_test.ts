@@ -2133,6 +2133,94 @@ Deno.test("a message that fills the storage is sent at once, wherever it begins"
   }
 });
 
+Deno.test("a typed array goes behind the calls that it finds waiting, wherever they end", async () => {
+  for (const begin of [0, 1]) {
+    const [here, there] = pipe<number>({ capacity: 64 });
+    for (let i = 0; i < begin; i++) here.sendSync(i);
+    for (let i = 0; i < begin; i++) there.receiveSync();
+    while (here.trySend(0));
+    const waiting = here.send(1);
+    assertEquals(there.receiveManySync(16), FILLING);
+    assertEquals(here.sendManySync(new Int32Array([111])), 1);
+    here.sendSync(7);
+    assertEquals(there.receiveManySync(9), [1, 111, 7]);
+    await waiting;
+  }
+});
+
+Deno.test("a typed array that the input of a waiting call changes is sent as it then is", async () => {
+  const cases: [length: number, change: (buffer: ArrayBuffer) => void][] = [
+    [0, (buffer) => void buffer.transfer()],
+    [4, (buffer) => buffer.resize(4)],
+    [24, (buffer) => buffer.resize(24)],
+  ];
+  for (const [length, change] of cases) {
+    const [here, there] = pipe<number>({ capacity: 64 });
+    while (here.trySend(0));
+    const buffer = new ArrayBuffer(12, { maxByteLength: 64 });
+    const values = new Uint8Array(buffer).fill(9);
+    const waiting = here.sendMany((function* () {
+      yield 1;
+      change(buffer);
+      yield 2;
+    })());
+    there.receiveManySync(16);
+    assertEquals(here.sendManySync(values), length);
+    here.sendSync(3);
+    assertEquals(there.receiveManySync(99), [1, 2, ...(length === 0 ? [] : values), 3]);
+    assertEquals(values.length, length);
+    await waiting;
+  }
+});
+
+Deno.test("a typed array is not sent behind an input that closes the end", async () => {
+  const [here, there] = pipe<number>({ capacity: 64 });
+  while (here.trySend(0));
+  const closing = (function* () {
+    yield 1;
+    here.close();
+  })();
+  const ended = assertRejects(() => here.sendMany(closing), ClosedError);
+  there.receiveManySync(16);
+  assertThrows(() => here.sendManySync(new Int32Array([5])), ClosedError, "Cannot send");
+  assertEquals(drain(there), [1]);
+  await ended;
+});
+
+Deno.test("a message given up half-way leaves room for others, wherever it began", () => {
+  for (const begin of [0, 1]) {
+    const [here, there] = pipe({ capacity: 64 });
+    for (let i = 0; i < begin; i++) here.sendSync(i);
+    for (let i = 0; i < begin; i++) there.receiveSync();
+    // Half of the storage is free.
+    for (let i = 0; i < 8; i++) here.sendSync(i);
+    assertTimeoutSync(() => here.sendBytesSync(new Uint8Array(200), { timeout: 0 }));
+    assert(here.trySend(0.5), `from ${begin}`);
+    assertEquals(there.receiveManySync(99), [0, 1, 2, 3, 4, 5, 6, 7, 0.5]);
+  }
+});
+
+Deno.test("receiveManyInto() takes a bigint that is larger than the storage", async () => {
+  const [here, there] = pipe<bigint>({ capacity: 64 });
+  const target = new BigInt64Array(2);
+  for (const bits of [300n, 470n, 2_000n]) {
+    const sent = here.send(2n ** bits + 5n);
+    assertEquals(await there.receiveManyInto(target), 1);
+    assertEquals(target[0], 5n);
+    await sent;
+  }
+  const large = here.send("x".repeat(200) as Any);
+  await assertRejects(() => there.receiveManyInto(target), TypeError, 'it is "xxx');
+  assertEquals(there.receiveSync() as Any, "x".repeat(200));
+  await large;
+  for (const length of [8, 200]) {
+    const bytes = here.sendBytes(new Uint8Array(length));
+    await assertRejects(() => there.receiveManyInto(target), TypeError, "it is a Uint8Array");
+    assertEquals(there.receiveBytesSync(), new Uint8Array(length));
+    await bytes;
+  }
+});
+
 Deno.test("a message larger than the storage arrives, wherever it begins", async () => {
   const [here, there] = pipe({ capacity: 64 });
   for (let length = 48; length < 200; length++) {

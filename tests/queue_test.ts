@@ -112,6 +112,15 @@ function assertDataClone(call: () => unknown): void {
 
 // -- Creation --------------------------------------------------------------------------------------
 
+Deno.test("getManyInto() says so if what is next is larger than the storage, and it stays", async () => {
+  const queue = new Queue<unknown>({ capacity: 64 });
+  const put = queue.put("x".repeat(200));
+  const into = () => queue.getManyInto(new Int32Array(1));
+  await assertRejects(into, TypeError, "it is larger than the storage");
+  assertEquals(await queue.get(), "x".repeat(200));
+  await put;
+});
+
 Deno.test("a new queue is empty, open, and limited by 65,536 bytes only", () => {
   for (const options of [undefined, {}, { capacity: undefined, maxItems: undefined }] as Any[]) {
     const queue = new Queue<number>(options);
