@@ -248,9 +248,9 @@ export abstract class GetCall extends Call {
       }
       this.#place = -1;
     } catch (error) {
-      // What could not be copied stays, and so does what is said of it.
+      // What could not be copied, or is not wanted, stays, and so does what is said of it.
       lifted.clear();
-      this.passOn(this.#place);
+      this.#passOn();
       throw error;
     } finally {
       exitGet(store);
@@ -281,9 +281,9 @@ export abstract class GetCall extends Call {
   }
 
   /** Lets the next one have what this place was assigned. Under the latch. */
-  protected passOn(place: number): void {
-    if (place < 0) return;
-    passAssigned(this.store, place);
+  #passOn(): void {
+    if (this.#place < 0) return;
+    passAssigned(this.store, this.#place);
     this.#place = -1;
   }
 
@@ -398,10 +398,7 @@ export class IntoCall extends GetCall {
     if (assigned >= 0) {
       const isLarge = isOffered(store, assigned);
       const value = isLarge ? undefined : this.#assignedValue(assigned);
-      if (!this.#accept(value)) {
-        this.passOn(place);
-        this.#refuse(isLarge ? LARGE : show(value));
-      }
+      if (!this.#accept(value)) this.#refuse(isLarge ? LARGE : show(value));
       useAssigned(store, assigned);
     }
     // What else is there belongs to the calls of this agent behind it, if there are any.
