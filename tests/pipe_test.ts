@@ -2249,10 +2249,14 @@ Deno.test("sendMany: what an iterator gave is sent before it is asked for more",
 });
 
 Deno.test("sendMany of a typed array to an end that was closed is a ClosedError, if none went through", () => {
-  for (const values of [new Int32Array([1, 2]), new Float64Array([1])]) {
-    const [here, there] = pipe();
+  // The last one goes in several records.
+  for (
+    const values of [new Int32Array([1, 2]), new Float64Array([1]), new Int32Array(40).fill(1)]
+  ) {
+    const [here, there] = pipe({ capacity: 64 });
     there.close();
-    assertThrows(() => here.sendManySync(values), ClosedError);
+    const error = assertThrows(() => here.sendManySync(values), ClosedError);
+    assertEquals(error.value, 1);
   }
 });
 
