@@ -124,7 +124,9 @@ const { getPrototypeOf, hasOwn, keys: keysOf } = Object;
 const toStringTag = ObjectPrototype.toString;
 const TypedArrayPrototype = getPrototypeOf(Uint8Array.prototype);
 const typedArrayName = getterOf(TypedArrayPrototype, Symbol.toStringTag);
-const typedArrayBuffer = getterOf(TypedArrayPrototype, "buffer");
+/** What the built-in getter says, whatever a subclass has in its place. */
+export const typedArrayBuffer: (this: unknown) => unknown = getterOf(TypedArrayPrototype, "buffer");
+const typedArrayLength = getterOf(TypedArrayPrototype, "length");
 const typedArrayOffset = getterOf(TypedArrayPrototype, "byteOffset");
 const typedArrayBytes = getterOf(TypedArrayPrototype, "byteLength");
 const typedArrayAt = TypedArrayPrototype.at as (this: unknown, index: number) => unknown;
@@ -1922,6 +1924,21 @@ function readUnits(): string {
 }
 
 // -- Set-up --
+
+/**
+ * The same elements without what a subclass may have for their copying, which could do anything meanwhile.
+ * Runs no code of users.
+ */
+export function plainArray<T extends ArrayBufferView>(values: T): T {
+  const prototype = getPrototypeOf(values);
+  if (prototype !== null && getPrototypeOf(prototype) === TypedArrayPrototype) return values;
+  const View = VIEWS[VIEW_KINDS.get(typedArrayName.call(values) as string)!]!;
+  const length = typedArrayLength.call(values) as number;
+  const buffer = typedArrayBuffer.call(values) as ArrayBufferLike;
+  // Of a buffer that was detached there are no others.
+  if (length === 0) return new View(new ArrayBuffer(0), 0, 0) as T;
+  return new View(buffer, typedArrayOffset.call(values) as number, length) as T;
+}
 
 function getterOf(prototype: object, key: string | symbol): (this: unknown) => unknown {
   const getter = optionalGetterOf(prototype, key);

@@ -4,6 +4,7 @@
 // in line. User code runs while values are encoded, so never under a latch.
 
 import { Call, Calls, isUntouched } from "./_calls.ts";
+import { plainArray } from "./_codec.ts";
 import { ENDED, freeServed, GRANTED, needOf as needOfPlace } from "./_line.ts";
 import {
   elementSize,
@@ -117,7 +118,7 @@ export class Putting {
       this,
       type === undefined
         ? new IterableSource(values as Iterable<unknown>, this.store)
-        : new RunSource(values as RunArray, type, this.store),
+        : new RunSource(plainArray(values as RunArray), type, this.store),
     );
   }
 

@@ -13,7 +13,7 @@
 // one record: the elements of a typed array. What is larger than the ring goes in pieces, the first of
 // which begins with the length of the whole.
 
-import { decode, encode, output } from "./_codec.ts";
+import { decode, encode, output, plainArray } from "./_codec.ts";
 import {
   damaged,
   readAligned,
@@ -145,18 +145,9 @@ export function pack(packet: Packet, value: unknown): void {
 /** Makes the packet a message of these bytes. */
 export function packBytes(packet: Packet, bytes: Uint8Array): void {
   packet.type = BYTES;
-  packet.bytes = plainBytes(bytes);
+  packet.bytes = plainArray(bytes);
   packet.length = packet.bytes.byteLength;
   packet.words = undefined;
-}
-
-/** The same bytes without what a subclass may have for their copying, which could do anything meanwhile. */
-export function plainBytes(bytes: Uint8Array): Uint8Array {
-  if (Object.getPrototypeOf(bytes) === Uint8Array.prototype) return bytes;
-  // Of a buffer that was detached there are no others.
-  return bytes.length === 0
-    ? NO_BYTES
-    : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** Copies what the packet borrowed, so that it stays valid for as long as a call waits. */

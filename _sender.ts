@@ -16,6 +16,7 @@ import {
   spinForRoom,
   wantRoom,
 } from "./_channel.ts";
+import { typedArrayBuffer } from "./_codec.ts";
 import {
   elementSize,
   FIRST_HEAD,
@@ -456,7 +457,7 @@ function longest({ ring }: Side): number {
 
 /** A view on a buffer that was detached has no bytes left, which is not what was meant. */
 function assertAttached(bytes: Uint8Array): void {
-  const { buffer } = bytes;
+  const buffer = typedArrayBuffer.call(bytes);
   if (!(buffer instanceof ArrayBuffer) || !buffer.detached) return;
   throw new DOMException("Cannot send bytes: their buffer was detached", "DataCloneError");
 }

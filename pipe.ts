@@ -48,6 +48,7 @@ import {
   registerKind,
   remember,
 } from "./_handle.ts";
+import { plainArray } from "./_codec.ts";
 import { PRIMITIVE } from "./_primitive.ts";
 import {
   booleanOf,
@@ -61,7 +62,7 @@ import {
 } from "./_options.ts";
 import type { Call, Calls } from "./_calls.ts";
 import { EMPTY, Receiver } from "./_receiver.ts";
-import { isTypedArray, plainBytes, type RunArray, runType } from "./_record.ts";
+import { isTypedArray, type RunArray, runType } from "./_record.ts";
 import { damaged, isRingSize, ringAt, ringWords } from "./_ring.ts";
 import { Sender } from "./_sender.ts";
 import { whatOf } from "./_report.ts";
@@ -401,7 +402,9 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     const timeout = timeoutOf(options, "send");
     const sender = this.#toSend("send", undefined);
     checkIterable(values, "send");
-    const call = sender.sendManyCall(values, runType(values));
+    const type = runType(values);
+    const items = type === undefined ? values : plainArray(values as RunArray);
+    const call = sender.sendManyCall(items, type);
     await sender.calls.run(call, timeout, signal, "send");
     return call.count;
   }
@@ -430,7 +433,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     checkIterable(values, "send");
     const type = runType(values);
     if (type !== undefined) {
-      const run = values as RunArray;
+      const run = plainArray(values as RunArray);
       let isSent = sender.trySendRun(run, type);
       if (!isSent && timeout > 0) {
         sender.spin();
@@ -438,7 +441,8 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
       }
       if (isSent) return run.length;
     }
-    const call = sender.sendManyCall(values, type);
+    const items = type === undefined ? values : plainArray(values as RunArray);
+    const call = sender.sendManyCall(items, type);
     this.#assertNoDeadlock(timeout, call, sender.calls, "send");
     sender.calls.runSync(call, timeout, "send", "sendMany");
     return call.count;
@@ -675,9 +679,9 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
   async receiveManyInto(target: RunArray, options?: WaitOptions): Promise<number> {
     const signal = signalOf(options, "receive");
     const timeout = timeoutOf(options, "receive");
-    checkTarget(target, "receive");
+    const plain = checkTarget(target, "receive");
     const receiver = this.#toReceive("receive");
-    const call = receiver.receiveManyIntoCall(target);
+    const call = receiver.receiveManyIntoCall(plain);
     await receiver.calls.run(call, timeout, signal, "receive");
     return call.count;
   }
@@ -701,16 +705,16 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
    */
   receiveManyIntoSync(target: RunArray, options?: SyncWaitOptions): number {
     const timeout = timeoutOf(options, "receive");
-    checkTarget(target, "receive");
+    const plain = checkTarget(target, "receive");
     const receiver = this.#toReceive("receive");
-    let count = receiver.tryReceiveManyInto(target);
+    let count = receiver.tryReceiveManyInto(plain);
     if (count > 0) return count;
     if (timeout > 0) {
       receiver.spin();
-      count = receiver.tryReceiveManyInto(target);
+      count = receiver.tryReceiveManyInto(plain);
       if (count > 0) return count;
     }
-    const call = receiver.receiveManyIntoCall(target);
+    const call = receiver.receiveManyIntoCall(plain);
     this.#assertNoDeadlock(timeout, call, receiver.calls, "receive");
     receiver.calls.runSync(call, timeout, "receive", "receiveManyInto");
     return call.count;
@@ -797,7 +801,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
   async receiveBytesInto(target: Uint8Array, options?: WaitOptions): Promise<number> {
     const signal = signalOf(options, "receive bytes");
     const timeout = timeoutOf(options, "receive bytes");
-    const bytes = plainBytes(checkBytes(target, "receive bytes"));
+    const bytes = plainArray(checkBytes(target, "receive bytes"));
     const receiver = this.#toReceive("receive bytes");
     const call = receiver.receiveBytesIntoCall(bytes, false);
     await receiver.calls.run(call, timeout, signal, "receive bytes");
@@ -826,7 +830,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
    */
   receiveBytesIntoSync(target: Uint8Array, options?: SyncWaitOptions): number {
     const timeout = timeoutOf(options, "receive bytes");
-    const bytes = plainBytes(checkBytes(target, "receive bytes"));
+    const bytes = plainArray(checkBytes(target, "receive bytes"));
     const receiver = this.#toReceive("receive bytes");
     // A call whose time runs out must leave the target as it was.
     const isLent = timeout === Infinity;
@@ -1230,13 +1234,15 @@ function checkIterable(values: unknown, action: string): void {
   );
 }
 
-function checkTarget(target: unknown, action: string): void {
+function checkTarget(target: unknown, action: string): RunArray {
   if (!isTypedArray(target)) {
     throw new TypeError(
       `Cannot ${action} as the target must be a typed array: current value is ${show(target)}`,
     );
   }
-  if ((target as RunArray).length === 0) {
+  const plain = plainArray(target);
+  if (plain.length === 0) {
     throw new RangeError(`Cannot ${action} as the target must not be empty: its length is 0`);
   }
+  return plain;
 }

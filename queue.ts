@@ -44,6 +44,7 @@ import {
   registerKind,
   remember,
 } from "./_handle.ts";
+import { plainArray } from "./_codec.ts";
 import { PRIMITIVE } from "./_primitive.ts";
 import {
   checkOptions,
@@ -541,8 +542,8 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
   async getManyInto(target: RunArray, options?: WaitOptions): Promise<number> {
     const signal = signalOf(options, "get from Queue");
     const timeout = timeoutOf(options, "get from Queue");
-    checkTarget(target);
-    const call = this.#getting.getManyIntoCall(target);
+    const plain = checkTarget(target);
+    const call = this.#getting.getManyIntoCall(plain);
     await this.#getting.calls.run(call, timeout, signal, "get from Queue");
     return call.count;
   }
@@ -566,8 +567,8 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
    */
   getManyIntoSync(target: RunArray, options?: SyncWaitOptions): number {
     const timeout = timeoutOf(options, "get from Queue");
-    checkTarget(target);
-    const call = this.#getting.getManyIntoCall(target);
+    const plain = checkTarget(target);
+    const call = this.#getting.getManyIntoCall(plain);
     this.#getting.calls.runSync(call, timeout, "get from Queue", "getManyInto");
     return call.count;
   }
@@ -908,13 +909,15 @@ function checkIterable<T>(values: T): T {
   );
 }
 
-function checkTarget(target: unknown): void {
+function checkTarget(target: unknown): RunArray {
   if (!isTypedArray(target)) {
     throw new TypeError(
       `Cannot get from Queue as the target must be a typed array: current value is ${show(target)}`,
     );
   }
-  if ((target as RunArray).length === 0) {
+  const plain = plainArray(target);
+  if (plain.length === 0) {
     throw new RangeError("Cannot get from Queue as the target must not be empty: its length is 0");
   }
+  return plain;
 }

@@ -2173,6 +2173,37 @@ Deno.test("a typed array that the input of a waiting call changes is sent as it 
   }
 });
 
+Deno.test("accessors of a subclass of typed arrays do not run, whatever they would do", async () => {
+  const [here, there] = pipe<Any>({ capacity: 64 });
+  const forbidden = () => {
+    here.send("y".repeat(200)).catch(() => {});
+    throw new Error("it runs");
+  };
+  const hidden = ["buffer", "byteOffset", "byteLength", "length"];
+  const accessors = Object.fromEntries(hidden.map((name) => [name, { get: forbidden }]));
+  class Bytes extends Uint8Array {}
+  class Numbers extends Int16Array {}
+  class Empty extends Uint8Array {}
+  for (const each of [Bytes, Numbers, Empty]) Object.defineProperties(each.prototype, accessors);
+  const bytes = new Bytes([1, 2, 3]);
+  const numbers = new Numbers([4, 5]);
+  here.sendBytesSync(bytes);
+  await here.sendBytes(bytes);
+  here.sendBytesSync(new Empty(0));
+  assertEquals(here.sendManySync(numbers), 2);
+  assertEquals(await here.sendMany(numbers), 2);
+  here.sendSync(9);
+  const plain = new Uint8Array([1, 2, 3]);
+  assertEquals(there.receiveManySync(99), [plain, plain, new Uint8Array(0), 4, 5, 4, 5, 9]);
+
+  here.sendManySync([6, 7, 8]);
+  assertEquals(there.receiveManyIntoSync(numbers), 2);
+  assertEquals(await there.receiveManyInto(numbers), 1);
+  here.sendBytesSync(plain);
+  assertEquals(there.receiveBytesIntoSync(bytes), 3);
+  assertEquals([numbers[0], numbers[1], bytes[2]], [8, 7, 3]);
+});
+
 Deno.test("a typed array is not sent behind an input that closes the end", async () => {
   const [here, there] = pipe<number>({ capacity: 64 });
   while (here.trySend(0));
