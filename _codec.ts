@@ -1931,6 +1931,8 @@ function readUnits(): string {
  */
 export function plainArray<T extends ArrayBufferView>(values: T): T {
   const prototype = getPrototypeOf(values);
+  // The most frequent ones first.
+  if (prototype === Int32Array.prototype || prototype === Uint8Array.prototype) return values;
   if (prototype !== null && getPrototypeOf(prototype) === TypedArrayPrototype) return values;
   const View = VIEWS[VIEW_KINDS.get(typedArrayName.call(values) as string)!]!;
   const length = typedArrayLength.call(values) as number;
