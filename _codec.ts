@@ -18,6 +18,19 @@
 
 import { revive } from "./_handle.ts";
 import { PRIMITIVE } from "./_primitive.ts";
+import {
+  ELEMENT_BYTES,
+  getterOf,
+  optionalGetterOf,
+  typedArrayBuffer,
+  typedArrayBytes,
+  typedArrayName,
+  typedArrayOffset,
+  TypedArrayPrototype,
+  VIEW_KINDS,
+  VIEW_NAMES,
+  VIEWS,
+} from "./_views.ts";
 
 const FIRST_NEGATIVE = 0x80;
 const FIRST_STRING = 0xA0;
@@ -122,13 +135,6 @@ const KIND_PRIMITIVE = 10;
 const ObjectPrototype = Object.prototype;
 const { getPrototypeOf, hasOwn, keys: keysOf } = Object;
 const toStringTag = ObjectPrototype.toString;
-const TypedArrayPrototype = getPrototypeOf(Uint8Array.prototype);
-const typedArrayName = getterOf(TypedArrayPrototype, Symbol.toStringTag);
-/** What the built-in getter says, whatever a subclass has in its place. */
-export const typedArrayBuffer: (this: unknown) => unknown = getterOf(TypedArrayPrototype, "buffer");
-const typedArrayLength = getterOf(TypedArrayPrototype, "length");
-const typedArrayOffset = getterOf(TypedArrayPrototype, "byteOffset");
-const typedArrayBytes = getterOf(TypedArrayPrototype, "byteLength");
 const typedArrayAt = TypedArrayPrototype.at as (this: unknown, index: number) => unknown;
 const dataViewBuffer = getterOf(DataView.prototype, "buffer");
 const dataViewOffset = getterOf(DataView.prototype, "byteOffset");
@@ -178,33 +184,6 @@ const ERRORS: ErrorConstructor[] = [
 ];
 const ERROR_NAMES = ERRORS.map((constructor) => constructor.name);
 const ERROR_PROTOTYPES: object[] = ERRORS.map((constructor) => constructor.prototype);
-
-// Kinds of views, in the order of their numbers on the wire.
-type ViewConstructor = new (
-  buffer: ArrayBufferLike,
-  byteOffset: number,
-  length: number,
-) => ArrayBufferView;
-const VIEW_NAMES = [
-  "DataView",
-  "Uint8Array",
-  "Int8Array",
-  "Uint8ClampedArray",
-  "Int16Array",
-  "Uint16Array",
-  "Int32Array",
-  "Uint32Array",
-  "Float32Array",
-  "Float64Array",
-  "BigInt64Array",
-  "BigUint64Array",
-  "Float16Array",
-];
-const VIEWS = VIEW_NAMES.map((name) =>
-  (globalThis as unknown as Record<string, ViewConstructor | undefined>)[name]
-);
-const ELEMENT_BYTES = [1, 1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8, 2];
-const VIEW_KINDS = new Map(VIEW_NAMES.map((name, kind) => [name, kind]));
 
 // What the prototype of an object suggests it is; hasSlots() has the last word.
 const BUILT_INS = new Map<object, number>([
@@ -1924,36 +1903,6 @@ function readUnits(): string {
 }
 
 // -- Set-up --
-
-/**
- * The same elements without what a subclass may have for their copying, which could do anything meanwhile.
- * Runs no code of users.
- */
-export function plainArray<T extends ArrayBufferView>(values: T): T {
-  const prototype = getPrototypeOf(values);
-  // The most frequent ones first.
-  if (prototype === Int32Array.prototype || prototype === Uint8Array.prototype) return values;
-  if (prototype !== null && getPrototypeOf(prototype) === TypedArrayPrototype) return values;
-  const View = VIEWS[VIEW_KINDS.get(typedArrayName.call(values) as string)!]!;
-  const length = typedArrayLength.call(values) as number;
-  const buffer = typedArrayBuffer.call(values) as ArrayBufferLike;
-  // Of a buffer that was detached there are no others.
-  if (length === 0) return new View(new ArrayBuffer(0), 0, 0) as T;
-  return new View(buffer, typedArrayOffset.call(values) as number, length) as T;
-}
-
-function getterOf(prototype: object, key: string | symbol): (this: unknown) => unknown {
-  const getter = optionalGetterOf(prototype, key);
-  if (getter === undefined) throw new TypeError(`Cannot load: "${String(key)}" has no getter`);
-  return getter;
-}
-
-function optionalGetterOf(
-  prototype: object | undefined,
-  key: string | symbol,
-): ((this: unknown) => unknown) | undefined {
-  return prototype && Object.getOwnPropertyDescriptor(prototype, key)?.get;
-}
 
 /** Whether `node:buffer` makes the string that is being read. */
 function isBuffered(): boolean {

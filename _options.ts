@@ -130,6 +130,17 @@ export function timeoutError(action: string, timeout: number): DOMException {
   return new DOMException(`Cannot ${action}: ${timeout} ms passed`, "TimeoutError");
 }
 
+/** What is to be iterated, if it can be. */
+export function iterableOf<T>(values: T, action: string): T {
+  if (
+    (typeof values === "object" || typeof values === "string") && values !== null &&
+    Symbol.iterator in Object(values)
+  ) return values;
+  throw new TypeError(
+    `Cannot ${action} as an iterable is needed: current value is ${show(values)}`,
+  );
+}
+
 /** `value` in the few characters that an error message can spare. */
 export function show(value: unknown): string {
   switch (typeof value) {

@@ -4,7 +4,6 @@
 // in line. User code runs while values are encoded, so never under a latch.
 
 import { Call, Calls, isUntouched } from "./_calls.ts";
-import { plainArray } from "./_codec.ts";
 import { ENDED, freeServed, GRANTED, needOf as needOfPlace } from "./_line.ts";
 import {
   elementSize,
@@ -47,6 +46,7 @@ import {
   useReserved,
   withdrawOffer,
 } from "./_store.ts";
+import { plainArray } from "./_views.ts";
 import { ClosedError } from "./errors.ts";
 
 const OPEN = 0;

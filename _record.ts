@@ -13,7 +13,8 @@
 // one record: the elements of a typed array. What is larger than the ring goes in pieces, the first of
 // which begins with the length of the whole.
 
-import { decode, encode, output, plainArray } from "./_codec.ts";
+import { decode, encode, output } from "./_codec.ts";
+import { show } from "./_options.ts";
 import {
   damaged,
   readAligned,
@@ -29,6 +30,7 @@ import {
   writeInts,
   writeWord,
 } from "./_ring.ts";
+import { plainArray } from "./_views.ts";
 
 const TYPE_BITS = 5;
 const TYPE_MASK = (1 << TYPE_BITS) - 1;
@@ -173,7 +175,7 @@ export function shortestWords(packet: Packet, position: number): number {
     : recordWords(packet.length, position);
 }
 
-/** How many words the record of a payload of so many bytes takes at the position. */
+/** How many words the record of a payload of so many bytes takes at the position, which may be any even one. */
 export function recordWords(length: number, position = 0): number {
   return ((wordsFor(length) + 2) & ~1) + (position & 1);
 }
@@ -442,9 +444,18 @@ export function runType(values: unknown): number | undefined {
   return undefined;
 }
 
-/** Whether it is an array of numbers or bigints of any kind, also of those that do not travel in runs. */
-export function isTypedArray(value: unknown): value is RunArray {
-  return ArrayBuffer.isView(value) && !(value instanceof DataView);
+/** What is to be filled: an array of numbers or bigints of any kind, also of those that do not travel in runs. */
+export function targetOf(target: unknown, action: string): RunArray {
+  if (!ArrayBuffer.isView(target) || target instanceof DataView) {
+    throw new TypeError(
+      `Cannot ${action} as the target must be a typed array: current value is ${show(target)}`,
+    );
+  }
+  const plain = plainArray(target) as RunArray;
+  if (plain.length === 0) {
+    throw new RangeError(`Cannot ${action} as the target must not be empty: its length is 0`);
+  }
+  return plain;
 }
 
 /** Bytes of one element of a run; 0 if the type is not that of a run. */
@@ -452,7 +463,7 @@ export function elementSize(type: number): number {
   return SIZES[type]!;
 }
 
-/** How many words a record at the position takes, by its header. */
+/** The same by the header of a record. */
 export function wordsOf(ring: Ring, header: number, position = 0): number {
   return typeIn(header) === SMALL ? 1 : recordWords(lengthIn(ring, header), position);
 }

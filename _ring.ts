@@ -9,8 +9,8 @@ export interface Ring {
   readonly words: Int32Array;
   readonly bytes: Uint8Array;
   /**
-   * Index of the ring's first word. Odd: so what follows a header, which is at an even position, is
-   * aligned to 8 bytes. The engine copies shared memory byte by byte if one of the two sides is not.
+   * Index of the ring's first word. Odd: so what is at an odd position, where payloads begin, is aligned
+   * to 8 bytes. The engine copies shared memory byte by byte if one of the two sides is not.
    */
   readonly start: number;
   /** Size in words, a power of two, less one. */

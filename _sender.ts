@@ -16,7 +16,6 @@ import {
   spinForRoom,
   wantRoom,
 } from "./_channel.ts";
-import { typedArrayBuffer } from "./_codec.ts";
 import {
   elementSize,
   FIRST_HEAD,
@@ -32,6 +31,7 @@ import {
   payloadWithin,
   recordWords,
   type RunArray,
+  runType,
   shortestWords,
   writeFirst,
   writeInt,
@@ -40,6 +40,7 @@ import {
   writeShortest,
 } from "./_record.ts";
 import { spinWhile } from "./_park.ts";
+import { plainArray, typedArrayBuffer } from "./_views.ts";
 import { ClosedError } from "./errors.ts";
 
 /** Messages of a batch that are published together at the most. */
@@ -136,11 +137,12 @@ export class Sender {
     return new SendCall(this, value, own);
   }
 
-  /** A call that sends many messages: elements of runs of the type, if there is one. */
-  sendManyCall(values: Iterable<unknown> | RunArray, type: number | undefined): ManyCall {
+  /** A call that sends many messages: those of a typed array in runs, if they can travel so. */
+  sendManyCall(values: Iterable<unknown> | RunArray): ManyCall {
+    const type = runType(values);
     return type === undefined
       ? new IterableCall(this, values as Iterable<unknown>)
-      : new RunCall(this, values as RunArray, type);
+      : new RunCall(this, plainArray(values as RunArray), type);
   }
 
   /** Throws if this agent has closed the end or given it away, which user code may do at any time. */
@@ -419,7 +421,7 @@ class Writing {
       // so that a message that is given up half-way keeps no later one out.
       const quarter = (side.ring.mask + 1) >> 2;
       const free = room(side);
-      // The first piece is never the last.
+      // The first piece is never the last, as the reader relies on.
       const head = this.#isBegun ? 0 : FIRST_HEAD;
       const isLast = this.#isBegun && left <= MAX_PAYLOAD && recordWords(left, side.own) <= free;
       const odd = side.own & 1;

@@ -48,11 +48,11 @@ import {
   registerKind,
   remember,
 } from "./_handle.ts";
-import { plainArray } from "./_codec.ts";
 import { PRIMITIVE } from "./_primitive.ts";
 import {
   booleanOf,
   checkOptions,
+  iterableOf,
   positiveInteger,
   show,
   signalOf,
@@ -62,10 +62,11 @@ import {
 } from "./_options.ts";
 import type { Call, Calls } from "./_calls.ts";
 import { EMPTY, Receiver } from "./_receiver.ts";
-import { isTypedArray, type RunArray, runType } from "./_record.ts";
+import { type RunArray, runType, targetOf } from "./_record.ts";
 import { damaged, isRingSize, ringAt, ringWords } from "./_ring.ts";
 import { Sender } from "./_sender.ts";
 import { whatOf } from "./_report.ts";
+import { plainArray } from "./_views.ts";
 import { NEWS, type News } from "./_wait.ts";
 import { ClosedError, DeadlockError } from "./errors.ts";
 
@@ -401,10 +402,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     const signal = signalOf(options, "send");
     const timeout = timeoutOf(options, "send");
     const sender = this.#toSend("send", undefined);
-    checkIterable(values, "send");
-    const type = runType(values);
-    const items = type === undefined ? values : plainArray(values as RunArray);
-    const call = sender.sendManyCall(items, type);
+    const call = sender.sendManyCall(iterableOf(values, "send"));
     await sender.calls.run(call, timeout, signal, "send");
     return call.count;
   }
@@ -430,8 +428,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
   sendManySync(values: Iterable<Out> | RunArray, options?: SyncWaitOptions): number {
     const timeout = timeoutOf(options, "send");
     const sender = this.#toSend("send", undefined);
-    checkIterable(values, "send");
-    const type = runType(values);
+    const type = runType(iterableOf(values, "send"));
     if (type !== undefined) {
       const run = plainArray(values as RunArray);
       let isSent = sender.trySendRun(run, type);
@@ -441,8 +438,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
       }
       if (isSent) return run.length;
     }
-    const items = type === undefined ? values : plainArray(values as RunArray);
-    const call = sender.sendManyCall(items, type);
+    const call = sender.sendManyCall(values);
     this.#assertNoDeadlock(timeout, call, sender.calls, "send");
     sender.calls.runSync(call, timeout, "send", "sendMany");
     return call.count;
@@ -679,7 +675,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
   async receiveManyInto(target: RunArray, options?: WaitOptions): Promise<number> {
     const signal = signalOf(options, "receive");
     const timeout = timeoutOf(options, "receive");
-    const plain = checkTarget(target, "receive");
+    const plain = targetOf(target, "receive");
     const receiver = this.#toReceive("receive");
     const call = receiver.receiveManyIntoCall(plain);
     await receiver.calls.run(call, timeout, signal, "receive");
@@ -705,7 +701,7 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
    */
   receiveManyIntoSync(target: RunArray, options?: SyncWaitOptions): number {
     const timeout = timeoutOf(options, "receive");
-    const plain = checkTarget(target, "receive");
+    const plain = targetOf(target, "receive");
     const receiver = this.#toReceive("receive");
     let count = receiver.tryReceiveManyInto(plain);
     if (count > 0) return count;
@@ -1222,27 +1218,4 @@ function checkBytes(bytes: unknown, action: string): Uint8Array {
   throw new TypeError(
     `Cannot ${action} as a Uint8Array is needed: current value is ${show(bytes)}`,
   );
-}
-
-function checkIterable(values: unknown, action: string): void {
-  if (
-    (typeof values === "object" || typeof values === "string") && values !== null &&
-    Symbol.iterator in Object(values)
-  ) return;
-  throw new TypeError(
-    `Cannot ${action} as an iterable is needed: current value is ${show(values)}`,
-  );
-}
-
-function checkTarget(target: unknown, action: string): RunArray {
-  if (!isTypedArray(target)) {
-    throw new TypeError(
-      `Cannot ${action} as the target must be a typed array: current value is ${show(target)}`,
-    );
-  }
-  const plain = plainArray(target);
-  if (plain.length === 0) {
-    throw new RangeError(`Cannot ${action} as the target must not be empty: its length is 0`);
-  }
-  return plain;
 }

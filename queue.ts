@@ -44,12 +44,11 @@ import {
   registerKind,
   remember,
 } from "./_handle.ts";
-import { plainArray } from "./_codec.ts";
 import { PRIMITIVE } from "./_primitive.ts";
 import {
   checkOptions,
+  iterableOf,
   positiveInteger,
-  show,
   signalOf,
   type SyncWaitOptions,
   timeoutError,
@@ -57,7 +56,7 @@ import {
   type WaitOptions,
 } from "./_options.ts";
 import { closedQueue, Putting } from "./_putting.ts";
-import { isTypedArray, type RunArray } from "./_record.ts";
+import { type RunArray, targetOf } from "./_record.ts";
 import { isRingSize, ringWords } from "./_ring.ts";
 import {
   closeStore,
@@ -343,7 +342,7 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
     const signal = signalOf(options, "put into Queue");
     const timeout = timeoutOf(options, "put into Queue");
     const putting = this.#putting;
-    const call = putting.putManyCall(checkIterable(values));
+    const call = putting.putManyCall(iterableOf(values, "put into Queue"));
     await putting.calls.run(call, timeout, signal, "put into Queue");
     return call.count;
   }
@@ -369,7 +368,7 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
   putManySync(values: Iterable<T> | RunArray, options?: SyncWaitOptions): number {
     const timeout = timeoutOf(options, "put into Queue");
     const putting = this.#putting;
-    const call = putting.putManyCall(checkIterable(values));
+    const call = putting.putManyCall(iterableOf(values, "put into Queue"));
     putting.calls.runSync(call, timeout, "put into Queue", "putMany");
     return call.count;
   }
@@ -542,7 +541,7 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
   async getManyInto(target: RunArray, options?: WaitOptions): Promise<number> {
     const signal = signalOf(options, "get from Queue");
     const timeout = timeoutOf(options, "get from Queue");
-    const plain = checkTarget(target);
+    const plain = targetOf(target, "get from Queue");
     const call = this.#getting.getManyIntoCall(plain);
     await this.#getting.calls.run(call, timeout, signal, "get from Queue");
     return call.count;
@@ -567,7 +566,7 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
    */
   getManyIntoSync(target: RunArray, options?: SyncWaitOptions): number {
     const timeout = timeoutOf(options, "get from Queue");
-    const plain = checkTarget(target);
+    const plain = targetOf(target, "get from Queue");
     const call = this.#getting.getManyIntoCall(plain);
     this.#getting.calls.runSync(call, timeout, "get from Queue", "getManyInto");
     return call.count;
@@ -897,27 +896,4 @@ function create(options: QueueOptions | undefined): Handle {
   initStore(new Int32Array(handle.memory), size, maxItems);
   const overflow = new SharedArrayBuffer(0, { maxByteLength: MAX_OVERFLOW });
   return { ...handle, overflow };
-}
-
-function checkIterable<T>(values: T): T {
-  if (
-    (typeof values === "object" || typeof values === "string") && values !== null &&
-    Symbol.iterator in Object(values)
-  ) return values;
-  throw new TypeError(
-    `Cannot put into Queue as an iterable is needed: current value is ${show(values)}`,
-  );
-}
-
-function checkTarget(target: unknown): RunArray {
-  if (!isTypedArray(target)) {
-    throw new TypeError(
-      `Cannot get from Queue as the target must be a typed array: current value is ${show(target)}`,
-    );
-  }
-  const plain = plainArray(target);
-  if (plain.length === 0) {
-    throw new RangeError("Cannot get from Queue as the target must not be empty: its length is 0");
-  }
-  return plain;
 }

@@ -20,6 +20,7 @@ const LAYERS: readonly (readonly string[])[] = [
     "_flow.ts",
     "_threads.ts",
     "_primitive.ts",
+    "_views.ts",
   ],
   ["_agent.ts", "_cells.ts"],
   ["_latch.ts", "_line.ts", "_report.ts"],

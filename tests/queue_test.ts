@@ -112,35 +112,6 @@ function assertDataClone(call: () => unknown): void {
 
 // -- Creation --------------------------------------------------------------------------------------
 
-Deno.test("accessors of a subclass of typed arrays do not run, whatever they would do", async () => {
-  const queue = new Queue<number>();
-  const forbidden = () => {
-    queue.putSync(0);
-    throw new Error("it runs");
-  };
-  const hidden = ["buffer", "byteOffset", "byteLength", "length"];
-  class Numbers extends Int16Array {}
-  const accessors = Object.fromEntries(hidden.map((name) => [name, { get: forbidden }]));
-  Object.defineProperties(Numbers.prototype, accessors);
-  const numbers = new Numbers([4, 5]);
-  assertEquals(queue.putManySync(numbers), 2);
-  assertEquals(await queue.putMany(numbers), 2);
-  assertEquals(queue.getManySync(9), [4, 5, 4, 5]);
-  queue.putManySync([6, 7, 8]);
-  assertEquals(queue.getManyIntoSync(numbers), 2);
-  assertEquals(await queue.getManyInto(numbers), 1);
-  assertEquals([numbers[0], numbers[1]], [8, 7]);
-});
-
-Deno.test("getManyInto() says so if what is next is larger than the storage, and it stays", async () => {
-  const queue = new Queue<unknown>({ capacity: 64 });
-  const put = queue.put("x".repeat(200));
-  const into = () => queue.getManyInto(new Int32Array(1));
-  await assertRejects(into, TypeError, "it is larger than the storage");
-  assertEquals(await queue.get(), "x".repeat(200));
-  await put;
-});
-
 Deno.test("a new queue is empty, open, and limited by 65,536 bytes only", () => {
   for (const options of [undefined, {}, { capacity: undefined, maxItems: undefined }] as Any[]) {
     const queue = new Queue<number>(options);
@@ -823,6 +794,35 @@ Deno.test("getMany() refuses a limit that is not a positive integer", async () =
     assertThrows(() => queue.getManySync(max), TypeError, "Cannot get from Queue as max");
   }
   assertEquals(queue.size, 1);
+});
+
+Deno.test("accessors of a subclass of typed arrays do not run, whatever they would do", async () => {
+  const queue = new Queue<number>();
+  const forbidden = () => {
+    queue.putSync(0);
+    throw new Error("it runs");
+  };
+  const hidden = ["buffer", "byteOffset", "byteLength", "length"];
+  class Numbers extends Int16Array {}
+  const accessors = Object.fromEntries(hidden.map((name) => [name, { get: forbidden }]));
+  Object.defineProperties(Numbers.prototype, accessors);
+  const numbers = new Numbers([4, 5]);
+  assertEquals(queue.putManySync(numbers), 2);
+  assertEquals(await queue.putMany(numbers), 2);
+  assertEquals(queue.getManySync(9), [4, 5, 4, 5]);
+  queue.putManySync([6, 7, 8]);
+  assertEquals(queue.getManyIntoSync(numbers), 2);
+  assertEquals(await queue.getManyInto(numbers), 1);
+  assertEquals([numbers[0], numbers[1]], [8, 7]);
+});
+
+Deno.test("getManyInto() says so if what is next is larger than the storage, and it stays", async () => {
+  const queue = new Queue<unknown>({ capacity: 64 });
+  const put = queue.put("x".repeat(200));
+  const into = () => queue.getManyInto(new Int32Array(1));
+  await assertRejects(into, TypeError, "it is larger than the storage");
+  assertEquals(await queue.get(), "x".repeat(200));
+  await put;
 });
 
 Deno.test("getManyInto() converts numbers as a typed array does, whatever they were put as", async () => {

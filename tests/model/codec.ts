@@ -11,12 +11,3 @@ export function encode(_value: unknown): number {
 export function decode(_bytes: Uint8Array, _from: number, _end: number): unknown {
   throw new Error("The model sends numbers and bytes only");
 }
-
-/** The scenarios have no arrays of subclasses. */
-export function plainArray<T>(values: T): T {
-  return values;
-}
-
-export function typedArrayBuffer(): unknown {
-  throw new Error("The model sends no empty bytes");
-}

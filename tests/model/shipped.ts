@@ -18,6 +18,7 @@ export const options: LoadOptions = {
     "_hold.ts": new URL("./hold.ts", import.meta.url),
     "_codec.ts": new URL("./codec.ts", import.meta.url),
     "_report.ts": new URL("./report.ts", import.meta.url),
+    "_views.ts": new URL("./views.ts", import.meta.url),
   },
   constants: {
     "_latch.ts": { SPINS: 0 },

@@ -130,7 +130,7 @@ function sendSync(sender: Sender, value: unknown, isPlain: boolean, timeout: num
 function sendManySync(sender: Sender, values: number[] | Int32Array, timeout: number): number {
   const type = runType(values);
   if (type !== undefined && sender.trySendRun(values as Int32Array, type)) return values.length;
-  const call = sender.sendManyCall(values, type);
+  const call = sender.sendManyCall(values);
   sender.calls.runSync(call, timeout, "send", "sendMany");
   return call.count;
 }

@@ -22,6 +22,11 @@ Deno.test("a long message that is given up half-way is never seen", () => {
   });
 });
 
+Deno.test("a long message that begins at an odd position arrives in pieces", () => {
+  const sending = [{ small: 1 }, { bytes: [2, 64] }, { send: 3 }, { close: true }];
+  holds(pipes, "pipe", [sending, [{ all: true }], { size: 16 }], { maxStates: MOST });
+});
+
 Deno.test("a side survives the death of the other one in the midst of a long message", () => {
   const sending = [{ bytes: [1, 64] }, { send: 2 }, { close: true }];
   holds(pipes, "pipe", [sending, [{ all: true }], { deaths: true, size: 16 }], {
