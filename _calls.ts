@@ -3,7 +3,7 @@
 // The calls of one agent that wait at one place, such as an end of a pipe: they take effect in the
 // order in which they were made, whichever of them wait as promises and which block the thread.
 
-import { type Domain, unpark } from "./_agent.ts";
+import { type Domain, stopRequested, unpark } from "./_agent.ts";
 import { isAbort, timeoutError } from "./_options.ts";
 import type { What } from "./_report.ts";
 import { waitAsync, type Waiter, waitSync } from "./_wait.ts";
@@ -76,13 +76,14 @@ export class Calls {
   /** Makes the call, blocking the thread until it is through. */
   runSync(call: Call, timeout: number, action: string, name: string): void {
     this.waiting.push(call);
+    const deadline = timeout === Infinity ? timeout : performance.now() + timeout;
     try {
       // The first look is free: it needs no registration.
-      call.press();
+      call.press(deadline);
       if (call.isOver()) return;
       if (this.#isAdvancing && timeout === Infinity && call.withdraw()) throw selfWait(action);
       const served = timeout > 0
-        ? waitSync(this.domain, whileServing(call), timeout, name)
+        ? waitSync(this.domain, whileServing(call, () => call.pollSync(deadline)), timeout, name)
         // What it was served meanwhile counts, be it an error.
         : !call.withdraw() && call.isOver();
       if (!served && !call.isPartial) throw timeoutError(action, timeout);
@@ -145,12 +146,11 @@ const crowded = new Set<Calls>();
  * The waiter, for an agent that blocks: it serves its own promises meanwhile, without which what it
  * waits for might never come.
  */
-export function whileServing(waiter: Waiter & { press?: () => void }): Waiter {
+export function whileServing(waiter: Waiter, poll = (): boolean => waiter.poll()): Waiter {
   return {
     poll: () => {
       serveCrowded();
-      waiter.press?.();
-      return waiter.poll();
+      return poll();
     },
     withdraw: () => waiter.withdraw(),
     what: waiter.what,
@@ -167,6 +167,11 @@ export function isUntouched(bytes: Uint8Array): bytes is Uint8Array<ArrayBuffer>
 
 function serveCrowded(): void {
   for (const calls of crowded) calls.serve();
+}
+
+/** Whether the moment of this agent's clock has not come. */
+function isAhead(deadline: number): boolean {
+  return deadline === Infinity || performance.now() < deadline;
 }
 
 function selfWait(action: string): DeadlockError {
@@ -209,16 +214,22 @@ export abstract class Call implements Waiter {
   }
 
   /**
-   * Spins a little if the other side is at work on a message that goes in pieces. Returns whether
-   * there is news.
+   * Spins a little if the other side may be at work on what is waited for, and nobody has done so. Returns
+   * whether there is news.
    */
   protected spin(): boolean {
     return false;
   }
 
-  /** Goes on as far as that needs no sleep, for a call that blocks: before it asks to be woken. */
-  press(): void {
-    do this.#calls.advance(this); while (!this.#over && this.spin());
+  /**
+   * Goes on as far as that needs no sleep, for a call that blocks: before it asks to be woken. The other side
+   * may keep up for ever, but until the deadline, or until this agent is to end.
+   */
+  press(deadline: number): void {
+    const { domain } = this.#calls;
+    do this.#calls.advance(this); while (
+      !this.#over && isAhead(deadline) && this.spin() && !stopRequested(domain)
+    );
   }
 
   /** What had not gone through if it ended now. */
@@ -263,13 +274,23 @@ export abstract class Call implements Waiter {
   }
 
   poll(): boolean {
-    if (this.#over) return this.isOver();
-    this.#calls.advance(this);
-    if (this.#over) return this.isOver();
-    if (this.isAnnounced) return false;
-    this.#calls.announce();
-    // Once more: what came before the announcement wakes nobody.
-    this.#calls.advance(this);
+    if (!this.#over) this.#calls.advance(this);
+    return this.#settle();
+  }
+
+  /** The same for a call that blocks. */
+  pollSync(deadline: number): boolean {
+    this.press(deadline);
+    return this.#settle();
+  }
+
+  /** Sees to it that this agent is woken, if it has to wait, and looks again. */
+  #settle(): boolean {
+    if (!this.#over && !this.isAnnounced) {
+      this.#calls.announce();
+      // Once more: what came before the announcement wakes nobody.
+      this.#calls.advance(this);
+    }
     return this.isOver();
   }
 

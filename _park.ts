@@ -44,13 +44,15 @@ export function wakeAll(words: Int32Array<SharedArrayBuffer>, index: number): vo
 
 /**
  * Called by whoever blocks the thread: `look` before each sleep, with the milliseconds since the wait
- * began, `leave` with all of them. `look` does what the event loop cannot do meanwhile, and returns for
- * how long it need not be called again.
+ * began, as far as they are known, `leave` with all of them, as long as it `counts` them. `look` does
+ * what the event loop cannot do meanwhile, and returns for how long it need not be called again.
  */
 export const whileBlocked: {
   look: (waited: number) => number;
   leave: (waited: number) => void;
-} = { look: () => Infinity, leave: () => {} };
+  /** Goes from `true` to `false` once and for all. */
+  counts: boolean;
+} = { look: () => Infinity, leave: () => {}, counts: false };
 
 /**
  * How many pauses, of about 30 nanoseconds each, are worth more than going to sleep: what a park and
@@ -91,19 +93,20 @@ export function backOff(turns: number, most: number): number {
 /**
  * Spins until the position in `words[index]` is `least` or more beyond `from`, for less time than going to
  * sleep would take: more room, rather than some. Who fills each word as it becomes free is at the heels of
- * who frees it, and both wait for the memory that the other has just touched.
+ * who frees it, and both wait for the memory that the other has just touched. Returns whether it got there.
  */
 export function spinUntilBeyond(
   words: Int32Array,
   index: number,
   from: number,
   least: number,
-): void {
+): boolean {
   let turns = FIRST_PAUSES;
   for (let spent = 0; spent < spinLimit; spent += turns) {
-    if (((Atomics.load(words, index) - from) | 0) >= least) return;
+    if (((Atomics.load(words, index) - from) | 0) >= least) return true;
     turns = backOff(turns, MOST_PAUSES);
   }
+  return false;
 }
 
 /** How long a {@linkcode Spinner} rests, in pauses: at least, and at the most. */
@@ -148,15 +151,16 @@ export class Spinner {
   }
 
   /** Spins as {@linkcode spinWhile} does. */
-  spin(words: Int32Array, index: number, value: number): void {
+  spin(words: Int32Array, index: number, value: number): boolean {
     for (let i = 0; i < spinLimit; i++) {
       const now = Atomics.load(words, index);
       if (now !== value) {
         if (i < SOON && this.#left-- <= 0) this.#leaveAlone(words, index, now);
-        return;
+        return true;
       }
       pause();
     }
+    return false;
   }
 
   #leaveAlone(words: Int32Array, index: number, value: number): void {

@@ -54,6 +54,8 @@ export const NEWS: unique symbol = Symbol("sabre.news");
 const SLICE = 1_000;
 /** The same for an agent in several domains, whose stop word wakes it in one of them only. */
 const SHORT_SLICE = 100;
+/** How long a blocked thread sleeps at first, before it tells others of the wait, in milliseconds. */
+const SILENCE = 10;
 /** How long a lock's wait lasts before it looks whether it can ever end, in milliseconds. */
 const PATIENCE = 100;
 /** Longest delay that timers take. */
@@ -69,8 +71,11 @@ export function waitSync(
   timeout: number,
   call: string,
 ): boolean {
-  const start = performance.now();
-  const deadline = start + timeout;
+  // The clock, and to tell others, costs as much as all else of a short wait: it does without them.
+  let start = timeout !== Infinity || whileBlocked.counts ? performance.now() : undefined;
+  let hasSlept = false;
+  // Milliseconds that have certainly passed before the clock is looked at.
+  let silence = 0;
   const isLinked = timeout === Infinity && waiter.what?.isLock === true;
   // Of this wait, for others: 0 until it is told of.
   let number = 0;
@@ -85,9 +90,14 @@ export function waitSync(
         if (waiter.withdraw()) throw terminated();
         continue;
       }
-      // The clock costs as much as the rest of this: once is enough for a wait without an end.
-      const now = timeout === Infinity && number === 0 ? start : performance.now();
-      const left = deadline - now;
+      let left = Infinity;
+      let waited = 0;
+      if (hasSlept || timeout !== Infinity) {
+        const now = performance.now();
+        start ??= now - silence;
+        waited = now - start;
+        left = timeout - waited;
+      }
       if (left <= 0) {
         if (waiter.withdraw()) return false;
         continue;
@@ -96,30 +106,27 @@ export function waitSync(
         if (waiter.withdraw()) throw mayNotBlock(call);
         continue;
       }
-      const waited = now - start;
-      let slice = joinedDomains().length > 1 ? SHORT_SLICE : SLICE;
-      number = tellBlocked(domain, number, waiter.what, isLinked, start);
-      if (isLinked && waited < PATIENCE) {
-        slice = Math.min(slice, PATIENCE - waited);
-      } else if (isLinked) {
-        const cycle = findDeadlock(domain, waiter as Waiter & Linked);
-        if (cycle !== undefined) {
-          if (waiter.withdraw()) throw deadlock(domain, call, cycle);
-          continue;
+      let slice = SILENCE;
+      if (hasSlept) {
+        slice = joinedDomains().length > 1 ? SHORT_SLICE : SLICE;
+        number = tellBlocked(domain, number, waiter.what, isLinked, start);
+        if (isLinked && waited < PATIENCE) {
+          slice = Math.min(slice, PATIENCE - waited);
+        } else if (isLinked) {
+          const cycle = findDeadlock(domain, waiter as Waiter & Linked);
+          if (cycle !== undefined) {
+            if (waiter.withdraw()) throw deadlock(domain, call, cycle);
+            continue;
+          }
         }
       }
-      park(
-        domain.words,
-        domain.park,
-        epoch,
-        Math.min(left, slice, whileBlocked.look(waited)),
-      );
+      slice = Math.min(left, slice, whileBlocked.look(waited));
+      hasSlept = true;
+      if (park(domain.words, domain.park, epoch, slice)) silence = slice;
     }
   } finally {
-    if (number !== 0) {
-      awake(domain, number);
-      whileBlocked.leave(performance.now() - start);
-    }
+    if (number !== 0) awake(domain, number);
+    if (hasSlept && whileBlocked.counts) whileBlocked.leave(performance.now() - start!);
     // Not if this wait was made by the input of another one, which will sleep again.
     if (--pump.blocked === 0 && !pump.armed) setParked(domain, 0);
   }

@@ -420,8 +420,11 @@ function hasNews(domain: Domain): boolean {
 /** Milliseconds that this thread was blocked before. Many short waits are as bad as a long one. */
 let blocked = 0;
 
+whileBlocked.counts = true;
+
 whileBlocked.leave = (waited) => {
   blocked += waited;
+  whileBlocked.counts = blocked < PATIENCE;
 };
 
 whileBlocked.look = (waited) => {

@@ -191,7 +191,8 @@ export interface Diagnosis {
 
 /**
  * Takes a snapshot of who holds what and who waits for what. Any agent may call it, at any time. Never
- * waits, never throws, and takes no lock; others go on meanwhile, so that it may be a moment old.
+ * waits, never throws, and takes no lock; others go on meanwhile, so that it may be a moment old. What a
+ * blocked thread waits for shows once it has waited for 10 ms.
  *
  * @returns The snapshot, for programs and for `console.log`.
  * @example A promise that waits for a lock

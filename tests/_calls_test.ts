@@ -1,8 +1,9 @@
 // Copyright 2026 the Sabre authors. MIT license.
 
-import { assert, assertEquals } from "@std/assert";
-import { home } from "../_agent.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { home, requestStop } from "../_agent.ts";
 import { Call, Calls } from "../_calls.ts";
+import { TerminatedError } from "../errors.ts";
 
 /** A call that is through once something has happened. */
 class Probe extends Call {
@@ -33,4 +34,46 @@ Deno.test("Calls.serve() misses no news that nobody is woken for", () => {
 Deno.test("Call.poll() misses no news that nobody is woken for", () => {
   const { call } = lateNews();
   assert(call.poll());
+});
+
+/** A call that is never through, although there always is news. */
+class Endless extends Call {
+  spins = 0;
+
+  protected step(): boolean {
+    return false;
+  }
+
+  protected override spin(): boolean {
+    this.spins++;
+    return true;
+  }
+}
+
+Deno.test("a call that blocks goes on with what comes for as long as it may wait, and no longer", () => {
+  const calls = new Calls(home(), () => {});
+  for (const timeout of [-1, 0, 5]) {
+    const call = new Endless(calls);
+    const start = performance.now();
+    assertThrows(() => calls.runSync(call, timeout, "go on", "goOn"), DOMException, "Cannot go on");
+    const time = performance.now() - start;
+    assert(time >= timeout && time < 1_000, `it took ${time} ms`);
+    assertEquals(call.spins > 0, timeout > 0);
+    assertEquals(calls.waiting, []);
+  }
+});
+
+Deno.test("a call that blocks does not go on with what comes once its agent is to end", () => {
+  const { words, park, id } = home();
+  const STOP = park + 2;
+  const calls = new Calls(home(), () => {});
+  requestStop(home(), id);
+  try {
+    assertEquals(words[STOP], id);
+    const call = new Endless(calls);
+    assertThrows(() => calls.runSync(call, Infinity, "go on", "goOn"), TerminatedError);
+    assertEquals(calls.waiting, []);
+  } finally {
+    Atomics.store(words, STOP, 0);
+  }
 });

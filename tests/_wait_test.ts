@@ -3,8 +3,10 @@
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import process from "node:process";
 import { setImmediate } from "node:timers";
-import { bury, home, joinedDomains, requestStop, unpark } from "../_agent.ts";
+import { bury, home, joinedDomains, requestStop, slotOf, unpark, waitWords } from "../_agent.ts";
+import { millis } from "../_clock.ts";
 import { holdLoop, releaseLoop } from "../_hold.ts";
+import { toldBy, whatOf } from "../_report.ts";
 import { waitAsync, type Waiter, waitSync } from "../_wait.ts";
 import { TerminatedError } from "../errors.ts";
 import { Lock } from "../lock.ts";
@@ -146,6 +148,44 @@ Deno.test("waitSync() does not stop the promises of its agent from settling afte
   next.isOver = true;
   wake();
   assertEquals(await second, true);
+});
+
+Deno.test("waitSync() tells others of a wait once it has lasted for a while", () => {
+  const wait = () => toldBy(home(), home().id);
+  for (const timeout of [Infinity, 5_000]) {
+    const probe = Object.assign(new Probe(), { what: whatOf("Queue", 7, "get") });
+    const times: number[] = [];
+    const tellings: unknown[] = [];
+    probe.onPoll = () => {
+      times.push(millis());
+      tellings.push(wait()?.isBlocked);
+      // Its first sleep is not disturbed, the second one is.
+      if (probe.polls > 1) wake();
+      if (probe.polls > 2) {
+        assert(wait()!.since - times[0]! >= -1, "since a time before it began");
+        assert(times[1]! - wait()!.since >= 9, "told at once");
+        probe.isOver = true;
+      }
+    };
+    assertEquals(waitSync(home(), probe, timeout, "x"), true);
+    assertEquals(tellings, [undefined, undefined, true, true]);
+    assertEquals(wait(), undefined);
+  }
+});
+
+Deno.test("waitSync() tells nobody of a short wait", () => {
+  const { words, id } = home();
+  const count = () => Atomics.load(words, waitWords(slotOf(id)));
+  const before = count();
+  for (const timeout of [Infinity, 5_000]) {
+    const probe = new Probe();
+    probe.onPoll = () => {
+      wake();
+      probe.isOver = true;
+    };
+    assertEquals(waitSync(home(), probe, timeout, "x"), true);
+    assertEquals([probe.polls, count()], [2, before]);
+  }
 });
 
 // -- waitAsync ---------------------------------------------------------------------------------

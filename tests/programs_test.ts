@@ -85,3 +85,10 @@ Deno.test("a program ends by itself after 100 children died that waited in calls
   const { code, output, errors } = await run("blocked_calls");
   assertEquals([code, output, errors], [0, "100 are gone", ""]);
 });
+
+Deno.test("a program that only blocks for a moment each time notices that its child has ended", {
+  timeout: 60_000,
+}, async () => {
+  const { code, output, errors } = await run("short_waits");
+  assertEquals([code, output, errors], [0, "AbandonedError", ""]);
+});

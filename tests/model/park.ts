@@ -26,7 +26,7 @@ export function wakeAll(words: Int32Array<SharedArrayBuffer>, index: number): vo
   Atomics.notify(words, index);
 }
 
-export const whileBlocked = { look: (): number => Infinity, leave: (): void => {} };
+export const whileBlocked = { look: (): number => Infinity, leave: (): void => {}, counts: false };
 
 export const spinLimit = 0;
 
@@ -39,16 +39,21 @@ export function backOff(turns: number): number {
   return turns;
 }
 
-export function spinUntilBeyond(): void {}
-
 /** Nothing changes meanwhile. */
+export function spinUntilBeyond(): boolean {
+  return false;
+}
+
+/** Likewise. */
 export function spinWhile(_words: Int32Array, _index: number, _value: number): boolean {
   return false;
 }
 
 /** Likewise. */
 export class Spinner {
-  spin(): void {}
+  spin(): boolean {
+    return false;
+  }
   keepAway(): void {}
   note(): void {}
 }

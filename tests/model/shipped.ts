@@ -24,7 +24,7 @@ export const options: LoadOptions = {
     "_latch.ts": { SPINS: 0 },
     "_channel.ts": { LINE: 1, AHEAD: 2 },
     "_agent.ts": { MAX_AGENTS: 8 },
-    "_wait.ts": { SLICE: Infinity },
+    "_wait.ts": { SILENCE: Infinity, SLICE: Infinity },
     "_putting.ts": { STAGE_WORDS: 16 },
   },
 };
@@ -53,26 +53,32 @@ const overLatch: LoadOptions = {
   replace: { ...options.replace, "_latch.ts": new URL("./latch.ts", import.meta.url) },
 };
 
+/** Runs in records of two numbers, as a small ring cannot have a quarter with several. */
+export const SHORT_RUNS: LoadOptions["constants"] = { "_record.ts": { SHORT_RUN: 8 } };
+
 /** A scenario file with the shipped modules that it imports, changed by `edit` if it is a mutant. */
 export function shipped(
   name: string,
   latch: "real" | "specified" = "real",
   edit?: LoadOptions["edit"],
+  constants?: LoadOptions["constants"],
 ): Promise<Loaded> {
   const url = new URL(`./scenarios/${name}.ts`, import.meta.url);
+  const base = latch === "real" ? options : overLatch;
   return load(url, {
-    ...latch === "real" ? options : overLatch,
+    ...base,
+    constants: { ...base.constants, ...constants },
     edit: (file, source) =>
       edit === undefined ? adapt(file, source) : edit(file, adapt(file, source)),
   });
 }
 
-/** The scenario of agents that block each other, who look for a deadlock at once. */
+/** The scenario of agents that block each other, who tell of their waits and look for a deadlock at once. */
 export function deadlocks(edit?: LoadOptions["edit"]): Promise<Loaded> {
   const { "_report.ts": _, ...replace } = overLatch.replace!;
   return load(new URL("./scenarios/deadlock.ts", import.meta.url), {
     replace,
-    constants: { ...options.constants, "_wait.ts": { SLICE: Infinity, PATIENCE: 0 } },
+    constants: { ...options.constants, "_wait.ts": { SILENCE: 0, SLICE: Infinity, PATIENCE: 0 } },
     edit: (file, source) =>
       edit === undefined ? adapt(file, source) : edit(file, adapt(file, source)),
   });

@@ -14,7 +14,7 @@ Deno.test("agents that block each other: three in a circle, a third in line, a s
   holds(module, "deadlock", [{ orders: [[0, 1], [1, 0], [0]] }]);
   holds(module, "deadlock", [{ orders: [[0, 1], [1, 0]], stops: true }]);
   holds(module, "deadlock", [{ orders: [[0, 1], [1, 0]], deaths: true }], DEATH);
-  holds(module, "deadlock", [{ orders: [[0, 1], [1, 0]], rounds: 2 }]);
+  holds(module, "deadlock", [{ orders: [[0, 1], [1, 0]], rounds: 2 }], { maxStates: 20_000_000 });
   holds(module, "deadlock", [{ orders: [["w0", "w1"], ["w1", "w0"], ["r0"]] }]);
   holds(module, "deadlock", [{ orders: [["r0", "r0"], ["w0"], ["r0"]], rereads: true }]);
 });
