@@ -200,10 +200,15 @@ export function roomIndex(writer: Side): number {
   return writer.base + HEAD;
 }
 
-/** Spins until there is a fair amount of room, for less time than going to sleep would take. */
-export function spinForRoom(writer: Side): void {
+/** Spins until there is a fair amount of room, for less time than going to sleep would take; if there is then. */
+export function spinForRoom(writer: Side): boolean {
   const quarter = (writer.ring.mask + 1) >> 2;
-  spinUntilBeyond(writer.words, roomIndex(writer), writer.seen << BIT_COUNT, quarter << BIT_COUNT);
+  return spinUntilBeyond(
+    writer.words,
+    roomIndex(writer),
+    writer.seen << BIT_COUNT,
+    quarter << BIT_COUNT,
+  );
 }
 
 /** What the word of the other side holds as long as it is where it was seen. */

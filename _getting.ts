@@ -144,9 +144,9 @@ export class Getting {
     }
   }
 
-  /** Waits a little for news, as that is quicker than going to sleep. */
-  spin(): void {
-    if (this.calls.waiting.length === 0) spinForPut(this.store, this.#spinner);
+  /** Waits a little for news, as that is quicker than going to sleep. Returns whether there are any. */
+  spin(): boolean {
+    return spinForPut(this.store, this.#spinner);
   }
 
   add(call: GetCall): void {
@@ -191,12 +191,15 @@ export class Getting {
 export abstract class GetCall extends Call {
   protected readonly getting: Getting;
   protected readonly store: Store;
+  #hasSpun: boolean;
   #place = -1;
   #ticket = 0;
 
-  constructor(getting: Getting) {
+  /** `hasSpun`: whether whoever makes the call has waited a little before. */
+  constructor(getting: Getting, hasSpun: boolean) {
     super(getting.calls);
     this.getting = getting;
+    this.#hasSpun = hasSpun;
     this.store = getting.store;
     getting.add(this);
   }
@@ -222,6 +225,12 @@ export abstract class GetCall extends Call {
 
   /** Makes of the copies what the call returns. After the latch. */
   protected abstract finish(): void;
+
+  protected override spin(): boolean {
+    if (this.#hasSpun) return false;
+    this.#hasSpun = true;
+    return this.getting.spin();
+  }
 
   protected step(): boolean {
     const { store } = this;
@@ -327,6 +336,10 @@ function liftOne(getting: Getting, place: number): boolean {
 export class OneCall extends GetCall {
   value: unknown = EMPTY;
 
+  constructor(getting: Getting) {
+    super(getting, true);
+  }
+
   protected take(place: number): boolean {
     return liftOne(this.getting, place);
   }
@@ -342,7 +355,7 @@ export class ManyCall extends GetCall {
   readonly #max: number;
 
   constructor(getting: Getting, max: number) {
-    super(getting);
+    super(getting, false);
     this.#max = max;
   }
 
@@ -382,7 +395,7 @@ export class IntoCall extends GetCall {
   readonly #wanted: string;
 
   constructor(getting: Getting, target: RunArray) {
-    super(getting);
+    super(getting, false);
     this.#target = target;
     this.#wanted = typeof target[0];
   }

@@ -6,9 +6,12 @@
 import { Call, Calls, isUntouched } from "./_calls.ts";
 import { ENDED, freeServed, GRANTED, needOf as needOfPlace } from "./_line.ts";
 import {
+  countFor,
   elementSize,
+  fairRun,
   isPlainArray,
   keep,
+  longestRun,
   MAX_PAYLOAD,
   newPacket,
   pack,
@@ -185,6 +188,8 @@ export class PutCall extends Call {
   #isWithdrawn = false;
   /** Whether more was set aside for it than it uses, as its input was cut meanwhile. */
   #leavesRoom = false;
+  /** How far it had come when it last waited a little for room. */
+  #spunAt = -1;
 
   constructor(putting: Putting, source: Source) {
     super(putting.calls);
@@ -215,6 +220,13 @@ export class PutCall extends Call {
 
   protected override get isAnnounced(): boolean {
     return this.#place >= 0 || this.#putting.isCrowded;
+  }
+
+  /** If it puts several items, is not in line, and has come further meanwhile: who puts one has spun before. */
+  protected override spin(): boolean {
+    if (!this.#source.isMany || this.#place >= 0 || this.#spunAt === this.count) return false;
+    this.#spunAt = this.count;
+    return spinForRoom(this.#store);
   }
 
   protected step(): boolean {
@@ -561,6 +573,8 @@ class RunSource implements Source {
   readonly #size: number;
   readonly #store: Store;
   readonly #isLimited: boolean;
+  /** Bytes that go in one record at the most. */
+  readonly #longest: number;
   #done = 0;
 
   constructor(values: RunArray, type: number, store: Store) {
@@ -569,15 +583,14 @@ class RunSource implements Source {
     this.#size = elementSize(type);
     this.#store = store;
     this.#isLimited = limitsOf(store.words).maxItems > 0;
+    this.#longest = longestRun(store.ring);
   }
 
   get need(): number {
-    // In bytes. Not for each freed word: a quarter of the ring, which has four bytes a word, or what is
-    // left. One item if those are counted.
     const left = (this.#values.length - this.#done) * this.#size;
-    // The first goes as a single one would.
-    const least = this.#isLimited || this.#done === 0 ? 0 : this.#store.ring.mask + 1;
-    return recordWords(Math.max(this.#size, Math.min(left, least)));
+    // The first goes as a single one would, and so does each if they are counted.
+    const least = this.#isLimited || this.#done === 0 ? 0 : fairRun(this.#store.ring, left);
+    return recordWords(Math.max(this.#size, least));
   }
 
   get value(): unknown {
@@ -597,16 +610,21 @@ class RunSource implements Source {
       words = Math.max(first, spareWords(store));
       items = Math.max(1, spareItems(store));
     }
-    const bytes = Math.min((words - 1) * 4, MAX_PAYLOAD, store.ring.mask * 4);
-    const count = Math.min(
-      this.#values.length - this.#done,
-      Math.floor(bytes / this.#size),
-      items,
-    );
-    writeRun(store.ring, tailOf(store), this.#type, this.#values, this.#done, count);
-    commitPut(store, recordWords(count * this.#size), count);
-    this.#done += count;
-    return count;
+    const begin = this.#done;
+    do {
+      const most = Math.min((words - 1) * 4, this.#longest);
+      const left = this.#values.length - this.#done;
+      const count = Math.min(countFor(most, left, this.#size), items);
+      if (count <= 0) break;
+      const length = recordWords(count * this.#size);
+      writeRun(store.ring, tailOf(store), this.#type, this.#values, this.#done, count);
+      commitPut(store, length, count);
+      this.#done += count;
+      items -= count;
+      words -= length;
+      // What is too little for another time goes now.
+    } while (words < recordWords(this.#longest));
+    return this.#done - begin;
   }
 
   takeLarge(): Packet {

@@ -54,6 +54,9 @@ export const PIECE = 7;
 /** From here on, runs: one type for each kind of element, in the order of `KINDS`. */
 export const RUN = 8;
 
+/** Bytes of a run that goes in one record in any ring in which there is room for it. */
+const SHORT_RUN = SHORT;
+
 /** Bytes before those of a first piece: the length of the whole message, in two words. */
 export const FIRST_HEAD = 8;
 
@@ -484,6 +487,31 @@ export function isSound(ring: Ring, header: number, index: number): boolean {
   const size = elementSize(type);
   return index >= 0 && index < (size === 0 ? 1 : Math.floor((header >>> TYPE_BITS) / size)) &&
     (type < RUN || size > 0);
+}
+
+/**
+ * Bytes of the longest run: its record takes a quarter of the ring, so that one can be read while the next is
+ * written. It may take more of a small ring, for the sake of what headers take.
+ */
+export function longestRun({ mask }: Ring): number {
+  return Math.min(Math.max(mask + 1 - 8, SHORT_RUN), MAX_PAYLOAD);
+}
+
+/**
+ * Bytes of the run for which those wait that have `left` bytes to write: not each freed word, but a quarter of
+ * the ring, or what is left.
+ */
+export function fairRun(ring: Ring, left: number): number {
+  return Math.min(left, ring.mask + 1, longestRun(ring));
+}
+
+/**
+ * How many of the `left` elements of `size` bytes go in a run of `most` bytes. If others follow a long one, these
+ * should be aligned to eight bytes as well: the engine copies them far quicker then.
+ */
+export function countFor(most: number, left: number, size: number): number {
+  if (left * size <= most) return left;
+  return Math.floor((most > SHORT ? most & ~7 : most) / size);
 }
 
 /** Writes a run of `count` elements of `values` from `from` on. */

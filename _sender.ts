@@ -17,12 +17,15 @@ import {
   wantRoom,
 } from "./_channel.ts";
 import {
+  countFor,
   elementSize,
+  fairRun,
   FIRST_HEAD,
   intWords,
   isInt,
   isPlainArray,
   keep,
+  longestRun,
   MAX_PAYLOAD,
   newPacket,
   pack,
@@ -110,7 +113,7 @@ export class Sender {
     this.assertOpen(values[0]);
     const bytes = values.length * elementSize(type);
     const words = recordWords(bytes, side.own);
-    if (bytes === 0 || bytes > MAX_PAYLOAD || !hasRoom(side, words)) return false;
+    if (bytes === 0 || bytes > longestRun(side.ring) || !hasRoom(side, words)) return false;
     writeRun(side.ring, side.own, type, values, 0, values.length);
     if (!publish(side, words)) throw closedPeer(values[0]);
     return true;
@@ -171,9 +174,23 @@ export class Sender {
 /** A call that sends many messages, and counts those that went through. */
 export abstract class ManyCall extends Call {
   count = 0;
+  protected readonly side: Side;
+  #spunAt = -1;
+
+  constructor({ calls, side }: Sender) {
+    super(calls);
+    this.side = side;
+  }
 
   override get isPartial(): boolean {
     return this.count > 0;
+  }
+
+  /** Waits a little for room, if it has come further since it last did so. */
+  protected override spin(): boolean {
+    if (this.#spunAt === this.count) return false;
+    this.#spunAt = this.count;
+    return spinForRoom(this.side);
   }
 }
 
@@ -200,7 +217,6 @@ class SendCall extends Call {
 
 class IterableCall extends ManyCall {
   readonly #sender: Sender;
-  readonly #side: Side;
   readonly #iterator: Iterator<unknown>;
   /** Arrays run no user code, so that several of their items may be published together. */
   readonly #batch: number;
@@ -214,9 +230,8 @@ class IterableCall extends ManyCall {
   #first: unknown;
 
   constructor(sender: Sender, values: Iterable<unknown>) {
-    super(sender.calls);
+    super(sender);
     this.#sender = sender;
-    this.#side = sender.side;
     this.#batch = isPlainArray(values) ? BATCH : 1;
     this.#iterator = values[Symbol.iterator]();
   }
@@ -298,7 +313,7 @@ class IterableCall extends ManyCall {
   }
 
   #send(value: unknown): void {
-    const side = this.#side;
+    const side = this.side;
     // Encoding it may run user code, which should find everything sent that was before it.
     if (typeof value === "object") this.#publish();
     pack(packet, value);
@@ -322,7 +337,7 @@ class IterableCall extends ManyCall {
     const count = this.#unpublished;
     this.#words = 0;
     this.#unpublished = 0;
-    if (publish(this.#side, words)) {
+    if (publish(this.side, words)) {
       this.count += count;
     } else {
       this.#closed = true;
@@ -332,13 +347,11 @@ class IterableCall extends ManyCall {
 }
 
 class RunCall extends ManyCall {
-  readonly #side: Side;
   readonly #values: RunArray;
   readonly #type: number;
 
   constructor(sender: Sender, values: RunArray, type: number) {
-    super(sender.calls);
-    this.#side = sender.side;
+    super(sender);
     this.#values = values;
     this.#type = type;
   }
@@ -348,38 +361,46 @@ class RunCall extends ManyCall {
   }
 
   protected step(): boolean {
-    const side = this.#side;
+    const side = this.side;
     const size = elementSize(this.#type);
     const { length } = this.#values;
-    const most = Math.min(MAX_PAYLOAD, side.ring.mask * 4);
     while (this.count < length) {
       const left = (length - this.count) * size;
-      // Not for each freed word: a quarter of the ring, or what is left. The first goes as one would.
-      const quarter = Math.max(2, (side.ring.mask + 1) >> 2);
-      const least = recordWords(this.count === 0 ? size : Math.min(left, quarter * 4), side.own);
-      if (!hasRoom(side, least)) {
+      // The first goes as one would.
+      const least = this.count === 0 ? size : fairRun(side.ring, left);
+      if (!hasRoom(side, recordWords(least, side.own))) {
         if (isReaderGone(side)) {
           if (this.count > 0) return true;
           throw closedPeer(this.#values[0]);
         }
         if (this.count > 0 || !this.#sendFirst()) return false;
-        continue;
-      }
-      // As much as there is room for, not only for as much as was seen to be enough.
-      const count = Math.floor(Math.min(left, payloadWithin(room(side), side.own), most) / size);
-      writeRun(side.ring, side.own, this.#type, this.#values, this.count, count);
-      if (!publish(side, recordWords(count * size, side.own))) {
+      } else if (!this.#fill(room(side))) {
         if (this.count > 0) return true;
         throw closedPeer(this.#values[0]);
       }
-      this.count += count;
     }
     return true;
   }
 
+  /** Sends what there is room for in that many words. Returns whether there is somebody to read it. */
+  #fill(words: number): boolean {
+    const side = this.side;
+    const size = elementSize(this.#type);
+    const longest = longestRun(side.ring);
+    const end = side.own + words;
+    for (;;) {
+      const most = Math.min(payloadWithin((end - side.own) | 0, side.own), longest);
+      const count = countFor(most, this.#values.length - this.count, size);
+      if (count <= 0) return true;
+      writeRun(side.ring, side.own, this.#type, this.#values, this.count, count);
+      if (!publish(side, recordWords(count * size, side.own))) return false;
+      this.count += count;
+    }
+  }
+
   /** Sends the first element as a single number, which may take less than a run of one. */
   #sendFirst(): boolean {
-    const side = this.#side;
+    const side = this.side;
     pack(packet, this.#values[0]);
     const words = shortestWords(packet, side.own);
     if (!hasRoom(side, words)) return false;

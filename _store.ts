@@ -533,14 +533,17 @@ function soundWords(store: Store, header: number): number {
   return wordsOf(store.ring, header);
 }
 
-/** Spins until something is put, for less time than going to sleep would take. Under no latch. */
-export function spinForPut({ words }: Store, spinner: Spinner): void {
-  spinner.spin(words, PUTS, Atomics.load(words, PUTS));
+/**
+ * Spins until something is put, for less time than going to sleep would take. Under no latch. Returns
+ * whether it was.
+ */
+export function spinForPut({ words }: Store, spinner: Spinner): boolean {
+  return spinner.spin(words, PUTS, Atomics.load(words, PUTS));
 }
 
 /** The same until there is a fair amount of room, or some if the items are counted. */
-export function spinForRoom({ words, head, ring }: Store): void {
-  spinUntilBeyond(words, HEAD, head, words[MAX_ITEMS]! > 0 ? 1 : (ring.mask + 1) >> 2);
+export function spinForRoom({ words, head, ring }: Store): boolean {
+  return spinUntilBeyond(words, HEAD, head, words[MAX_ITEMS]! > 0 ? 1 : (ring.mask + 1) >> 2);
 }
 
 /** Position of the next unassigned item's record. Under the latch. */

@@ -428,7 +428,7 @@ export class Queue<T = unknown> implements AsyncIterable<T>, Iterable<T>, Dispos
     const timeout = options === undefined ? Infinity : timeoutOf(options, "get from Queue");
     const getting = this.#getting;
     let item = getting.tryGet();
-    if (item === EMPTY && timeout > 0) {
+    if (item === EMPTY && timeout > 0 && getting.calls.waiting.length === 0) {
       getting.spin();
       item = getting.tryGet();
     }

@@ -8,6 +8,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { home } from "../_agent.ts";
 import { createHandle } from "../_handle.ts";
+import { countFor, longestRun } from "../_record.ts";
 import {
   copyIn,
   readAligned,
@@ -577,5 +578,50 @@ Deno.test("what a queue stores is aligned as its source is", () => {
     queue.putManySync(words);
     assertAligned(queue.handle.memory, words);
     assertEquals(queue.getManySync(count), [...words]);
+  }
+});
+
+Deno.test("the record of a run is a quarter of the ring at the most, of a small ring 256 bytes", () => {
+  for (const [bytes, most] of [[64, 256], [1_024, 256], [2_048, 504], [65_536, 16_376]] as const) {
+    assertEquals(longestRun(ringAt(new Int32Array(1), 0, bytes / 4)), most);
+  }
+  assertEquals(longestRun({ ...ringAt(new Int32Array(1), 0, 16), mask: 2 ** 28 - 1 }), 2 ** 26);
+});
+
+Deno.test("a long run that others follow ends where these are aligned", () => {
+  for (const size of [1, 2, 4, 8]) {
+    for (let most = size; most < 600; most++) {
+      const whole = Math.floor(most / size);
+      assertEquals(countFor(most, whole, size), whole);
+      const count = countFor(most, whole + 1, size);
+      if (most <= 256) assertEquals(count, whole);
+      else assertEquals([count * size % 8, Math.floor((most - count * size) / 8)], [0, 0]);
+    }
+  }
+});
+
+Deno.test("a typed array as long as the storage makes room with each quarter that is taken", () => {
+  const target = new Int32Array(512);
+  const more = target.subarray(0, 500);
+  const [here, there] = pipe<number>({ capacity: 8_192 });
+  assertEquals(here.sendManySync(new Int32Array(4_000), { timeout: 0 }), 4 * 510);
+  assertEquals(there.receiveManyIntoSync(target), target.length);
+  assertEquals(here.sendManySync(more, { timeout: 0 }), more.length);
+  using queue = new Queue<number>({ capacity: 8_192 });
+  assertEquals(queue.putManySync(new Int32Array(4_000), { timeout: 0 }), 4 * 510);
+  assertEquals(queue.getManyIntoSync(target), target.length);
+  assertEquals(queue.putManySync(more, { timeout: 0 }), more.length);
+});
+
+Deno.test("a typed array takes all the room there is, also what is less than a quarter", () => {
+  for (const taken of [1, 300, 600, 1_900]) {
+    const [here] = pipe<number>({ capacity: 8_192 });
+    assertEquals(here.sendManySync(new Float32Array(taken), { timeout: 0 }), taken);
+    const sent = taken + here.sendManySync(new Float32Array(4_000), { timeout: 0 });
+    assert(sent > 2_020, `${sent} were sent`);
+    using queue = new Queue<number>({ capacity: 8_192 });
+    assertEquals(queue.putManySync(new Float32Array(taken), { timeout: 0 }), taken);
+    const put = taken + queue.putManySync(new Float32Array(4_000), { timeout: 0 });
+    assert(put > 2_020, `${put} were put`);
   }
 });

@@ -53,7 +53,7 @@ export const tables: Table[] = [
     growth: true,
     async lines() {
       const peer = await Peer.start(import.meta.url);
-      return [1, 4, 16, 64, 256, KIB, 4 * KIB].map((batch) => ({
+      return [1, 4, 16, 64, 256, KIB, 4 * KIB, 64 * KIB].map((batch) => ({
         ...batchLine(peer, batch),
         name: String(batch),
       }));

@@ -5,9 +5,10 @@
 import { assertEquals } from "@std/assert";
 import type { ExploreOptions } from "./explore.ts";
 import type { PipeOptions, Receiving, Sending } from "./scenarios/pipe.ts";
-import { DEATH, holds, shipped } from "./shipped.ts";
+import { DEATH, holds, shipped, SHORT_RUNS } from "./shipped.ts";
 
 const pipes = await shipped("pipe");
+const shortRuns = await shipped("pipe", "real", undefined, SHORT_RUNS);
 
 const receive: Receiving = { receive: true };
 const all: Receiving = { all: true };
@@ -88,6 +89,20 @@ Deno.test("a message that is given up half-way is never seen", () => {
 Deno.test("many messages at once", () => {
   pipe([{ many: [1, 2, 3, 4] }, close], [{ upTo: 2 }, { upTo: 3 }, all]);
   pipe([{ run: [1, 2, 3, 4, 5] }, close], [{ into: 2 }, { into: 3 }, all]);
+});
+
+Deno.test("a typed array in several records", () => {
+  const cut = (
+    sending: Sending[],
+    receiving: Receiving[],
+    size: number,
+    options = {},
+    bounds = {},
+  ) => holds(shortRuns, "pipe", [sending, receiving, { size, ...options }], bounds);
+  cut([{ run: [1, 2, 3, 4, 5] }, close], [{ into: 3 }, { into: 2 }, all], 4);
+  cut([{ run: [1, 2, 3, 4, 5] }, close], [{ into: 3 }, { into: 2 }, all], 8);
+  cut([small(1), { run: [2, 3, 4, 5, 6] }, close], [receive, { into: 3 }, all], 8);
+  cut([{ run: [1, 2, 3, 4, 5] }, close], [all], 8, { deaths: true }, DEATH);
 });
 
 Deno.test("a side survives the death of the other one anywhere", () => {

@@ -6,7 +6,9 @@ import { assertEquals } from "@std/assert";
 import { explore, type ExploreOptions } from "./explore.ts";
 import type { Act, QueueOptions } from "./scenarios/queue.ts";
 import { close, composed, composedQueue, get, put, queues } from "./queues.ts";
-import { DEATH, holds } from "./shipped.ts";
+import { DEATH, holds, shipped, SHORT_RUNS } from "./shipped.ts";
+
+const shortRuns = await shipped("queue", "real", undefined, SHORT_RUNS);
 
 /** One wait may time out, or all of two. */
 const LATE: ExploreOptions = { timeouts: 2, late: 2 };
@@ -53,6 +55,15 @@ Deno.test("a queue takes and gives many at once, also in part", () => {
   queue([[{ many: [1, 2, 3] }], [{ upTo: 2 }, { upTo: 1 }]], { ordered: true });
   queue([[{ run: [1, 2, 3] }], [{ into: 2 }, { into: 1 }]], { ordered: true });
   queue([[{ run: [1, 2, 3] }], [{ upTo: 2 }, get]], { ordered: true });
+});
+
+Deno.test("a queue takes a typed array in several records", () => {
+  const cut = (acts: Act[][], options: QueueOptions, bounds: ExploreOptions = {}) =>
+    holds(shortRuns, "queue", [acts, options], bounds);
+  cut([[{ run: [1, 2, 3, 4, 5] }], [{ into: 3 }, { into: 2 }]], { ordered: true });
+  cut([[{ run: [1, 2, 3, 4, 5] }], [{ into: 3 }, { into: 2 }]], { ordered: true, size: 8 });
+  cut([[{ run: [1, 2, 3] }, put(4)], [{ upTo: 3 }, get]], { ordered: true, size: 8 });
+  cut([[{ run: [1, 2, 3] }], [{ upTo: 2 }, { upTo: 1 }]], { deaths: true, size: 8 }, DEATH);
 });
 
 Deno.test("a queue passes on items that are larger than its ring", () => {
