@@ -82,8 +82,9 @@ export class Calls {
       call.press(deadline);
       if (call.isOver()) return;
       if (this.#isAdvancing && timeout === Infinity && call.withdraw()) throw selfWait(action);
-      const served = timeout > 0
-        ? waitSync(this.domain, whileServing(call, () => call.pollSync(deadline)), timeout, name)
+      const left = timeout === Infinity ? timeout : deadline - performance.now();
+      const served = left > 0
+        ? waitSync(this.domain, whileServing(call, () => call.pollSync(deadline)), left, name)
         // What it was served meanwhile counts, be it an error.
         : !call.withdraw() && call.isOver();
       if (!served && !call.isPartial) throw timeoutError(action, timeout);

@@ -51,14 +51,16 @@ class Endless extends Call {
 }
 
 Deno.test("a call that blocks goes on with what comes for as long as it may wait, and no longer", () => {
-  const calls = new Calls(home(), () => {});
+  let announcements = 0;
+  const calls = new Calls(home(), () => announcements++);
   for (const timeout of [-1, 0, 5]) {
     const call = new Endless(calls);
     const start = performance.now();
     assertThrows(() => calls.runSync(call, timeout, "go on", "goOn"), DOMException, "Cannot go on");
     const time = performance.now() - start;
     assert(time >= timeout && time < 1_000, `it took ${time} ms`);
-    assertEquals(call.spins > 0, timeout > 0);
+    // By then its time is over, and it does not begin to wait.
+    assertEquals([call.spins > 0, announcements], [timeout > 0, 0]);
     assertEquals(calls.waiting, []);
   }
 });
