@@ -9,6 +9,9 @@ import type { What } from "./_report.ts";
 import { waitAsync, type Waiter, waitSync } from "./_wait.ts";
 import { DeadlockError, TerminatedError } from "./errors.ts";
 
+/** Milliseconds for which a call goes on at the most before its agent looks at other things. */
+const TURN = 5;
+
 /** Where calls wait. */
 export class Calls {
   readonly domain: Domain;
@@ -18,7 +21,8 @@ export class Calls {
   readonly waiting: Call[] = [];
   /** What they wait for. */
   what: What | undefined;
-  #isAdvancing = false;
+  /** Whether one of the calls is proceeding. */
+  isAdvancing = false;
 
   constructor(domain: Domain, announce: () => void) {
     this.domain = domain;
@@ -28,8 +32,8 @@ export class Calls {
   /** Lets calls proceed in their order, until one cannot. */
   advance(caller: Call | undefined): void {
     // The input of a call may be user code that calls again, while the first call is not through.
-    if (this.#isAdvancing) return;
-    this.#isAdvancing = true;
+    if (this.isAdvancing) return;
+    this.isAdvancing = true;
     try {
       for (;;) {
         const first = this.waiting[0];
@@ -39,7 +43,7 @@ export class Calls {
         if (first !== caller) unpark(this.domain, this.domain.id);
       }
     } finally {
-      this.#isAdvancing = false;
+      this.isAdvancing = false;
     }
   }
 
@@ -81,7 +85,7 @@ export class Calls {
       // The first look is free: it needs no registration.
       call.press(deadline);
       if (call.isOver()) return;
-      if (this.#isAdvancing && timeout === Infinity && call.withdraw()) throw selfWait(action);
+      if (this.isAdvancing && timeout === Infinity && call.withdraw()) throw selfWait(action);
       const left = timeout === Infinity ? timeout : deadline - performance.now();
       const served = left > 0
         ? waitSync(this.domain, whileServing(call, () => call.pollSync(deadline)), left, name)
@@ -191,6 +195,9 @@ function mustThrow(call: Call, error: unknown, signal?: AbortSignal): boolean {
 export abstract class Call implements Waiter {
   readonly #calls: Calls;
   #over = false;
+  /** When its turn began, if it has asked; how often it has. */
+  #turn = 0;
+  #asked = 0;
   #error: { reason: unknown } | undefined;
 
   constructor(calls: Calls) {
@@ -199,6 +206,20 @@ export abstract class Call implements Waiter {
 
   /** Does what can be done now. Returns whether that was all. Throws to fail. */
   protected abstract step(): boolean;
+
+  /**
+   * To be asked by a step before each of many items, and answered each `mask + 1` times: whether it has not gone
+   * on for so long that its agent should look at the time, and at all else. If it has, the step
+   * returns `false`, and is called again soon.
+   */
+  protected mayGoOn(mask: number): boolean {
+    if ((++this.#asked & mask) !== 0) return true;
+    const now = performance.now();
+    if (this.#turn === 0) this.#turn = now;
+    if (now - this.#turn < TURN) return true;
+    unpark(this.#calls.domain, this.#calls.domain.id);
+    return false;
+  }
 
   /** Whether part of it went through, so that giving up now still is a success. */
   get isPartial(): boolean {
@@ -229,7 +250,8 @@ export abstract class Call implements Waiter {
   press(deadline: number): void {
     const { domain } = this.#calls;
     do this.#calls.advance(this); while (
-      !this.#over && isAhead(deadline) && this.spin() && !stopRequested(domain)
+      !this.#over && !this.#calls.isAdvancing && isAhead(deadline) && this.spin() &&
+      !stopRequested(domain)
     );
   }
 
@@ -255,6 +277,7 @@ export abstract class Call implements Waiter {
 
   proceed(): boolean {
     if (this.#over) return true;
+    this.#turn = 0;
     try {
       // Not back to false: user code on the way may have ended it.
       if (this.step()) this.#over = true;

@@ -240,6 +240,7 @@ export class PutCall extends Call {
         if (outcome === REFUSED) return this.#refuse(this.#offered);
         this.count++;
       }
+      if (!this.mayGoOn(3)) return false;
       let isThere: boolean;
       this.#isPreparing = true;
       try {
@@ -612,9 +613,8 @@ class RunSource implements Source {
     }
     const begin = this.#done;
     do {
-      const most = Math.min((words - 1) * 4, this.#longest);
       const left = this.#values.length - this.#done;
-      const count = Math.min(countFor(most, left, this.#size), items);
+      const count = Math.min(countFor(store.ring, (words - 1) * 4, left, this.#size), items);
       if (count <= 0) break;
       const length = recordWords(count * this.#size);
       writeRun(store.ring, tailOf(store), this.#type, this.#values, this.#done, count);

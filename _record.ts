@@ -505,12 +505,22 @@ export function fairRun(ring: Ring, left: number): number {
   return Math.min(left, ring.mask + 1, longestRun(ring));
 }
 
+/** Bytes that the headers of all runs which the ring has room for take at the most. */
+const HEADERS = 32;
+
 /**
- * How many of the `left` elements of `size` bytes go in a run of `most` bytes. If others follow a long one, these
- * should be aligned to eight bytes as well: the engine copies them far quicker then.
+ * How many of the `left` elements of `size` bytes go in the next run, of which no more than `room` bytes fit. If
+ * others follow a long one, these should be aligned to eight bytes as well: the engine copies them far
+ * quicker then.
  */
-export function countFor(most: number, left: number, size: number): number {
-  if (left * size <= most) return left;
+export function countFor(ring: Ring, room: number, left: number, size: number): number {
+  const bytes = left * size;
+  const longest = longestRun(ring);
+  // Also in one run if several, with a header each, would not fit.
+  if (bytes <= room && bytes <= MAX_PAYLOAD && (bytes <= longest || bytes + HEADERS > room)) {
+    return left;
+  }
+  const most = Math.min(room, longest);
   return Math.floor((most > SHORT ? most & ~7 : most) / size);
 }
 

@@ -302,6 +302,7 @@ class IterableCall extends ManyCall {
         this.#stop();
         return true;
       }
+      if (!this.mayGoOn(this.#batch === 1 ? 3 : BATCH - 1)) return false;
       const next = this.#next();
       if (next.done) return true;
       if (!this.#isEnded) this.#send(next.value);
@@ -365,6 +366,7 @@ class RunCall extends ManyCall {
     const size = elementSize(this.#type);
     const { length } = this.#values;
     while (this.count < length) {
+      if (!this.mayGoOn(3)) return false;
       const left = (length - this.count) * size;
       // The first goes as one would.
       const least = this.count === 0 ? size : fairRun(side.ring, left);
@@ -386,11 +388,10 @@ class RunCall extends ManyCall {
   #fill(words: number): boolean {
     const side = this.side;
     const size = elementSize(this.#type);
-    const longest = longestRun(side.ring);
     const end = side.own + words;
     for (;;) {
-      const most = Math.min(payloadWithin((end - side.own) | 0, side.own), longest);
-      const count = countFor(most, this.#values.length - this.count, size);
+      const room = payloadWithin((end - side.own) | 0, side.own);
+      const count = countFor(side.ring, room, this.#values.length - this.count, size);
       if (count <= 0) return true;
       writeRun(side.ring, side.own, this.#type, this.#values, this.count, count);
       if (!publish(side, recordWords(count * size, side.own))) return false;

@@ -28,6 +28,7 @@ import {
 import { initStore, limitsOf, STORE_WORDS } from "../_store.ts";
 import { type Connection, pipe, type RunArray } from "../pipe.ts";
 import { Queue } from "../queue.ts";
+import { plainArray } from "../_views.ts";
 import { settlesSoon } from "./_helpers.ts";
 
 /** Where a position stands before what is tested: at the start, and just before each wrap. */
@@ -589,14 +590,33 @@ Deno.test("the record of a run is a quarter of the ring at the most, of a small 
 });
 
 Deno.test("a long run that others follow ends where these are aligned", () => {
+  const ring = ringAt(new Int32Array(1), 0, 65_536 / 4);
   for (const size of [1, 2, 4, 8]) {
-    for (let most = size; most < 600; most++) {
-      const whole = Math.floor(most / size);
-      assertEquals(countFor(most, whole, size), whole);
-      const count = countFor(most, whole + 1, size);
-      if (most <= 256) assertEquals(count, whole);
-      else assertEquals([count * size % 8, Math.floor((most - count * size) / 8)], [0, 0]);
+    for (
+      const room of [...Array.from({ length: 600 - size }, (_, i) => i + size), 16_377, 60_001]
+    ) {
+      const whole = Math.floor(room / size);
+      const count = countFor(ring, room, whole + 1, size);
+      if (room <= 256) assertEquals(count, whole);
+      else if (room < 600) {
+        assertEquals([count * size % 8, Math.floor((room - count * size) / 8)], [0, 0]);
+      } else assertEquals(count * size, 16_376);
+      // In one, as several would take more than that.
+      assertEquals(countFor(ring, room, whole, size), whole);
+      if (room > 60_000) assertEquals(countFor(ring, room, whole - 40, size) * size, 16_376);
     }
+  }
+});
+
+Deno.test("a typed array that just fits in the storage goes whole", () => {
+  for (const [capacity, length] of [[512, 63], [1_024, 127], [65_536, 8_191]] as const) {
+    const array = Float64Array.from({ length }, (_, i) => i);
+    const [here, there] = pipe<number>({ capacity });
+    assertEquals(here.sendManySync(array), length);
+    assertEquals(there.receiveManySync(length), [...array]);
+    using queue = new Queue<number>({ capacity });
+    assertEquals(queue.putManySync(array), length);
+    assertEquals(queue.getManySync(length), [...array]);
   }
 });
 
@@ -624,4 +644,31 @@ Deno.test("a typed array takes all the room there is, also what is less than a q
     const put = taken + queue.putManySync(new Float32Array(4_000), { timeout: 0 });
     assert(put > 2_020, `${put} were put`);
   }
+});
+
+Deno.test("memory that grows while its elements wait sends those that there were", async () => {
+  const grown = () => {
+    const memory = new SharedArrayBuffer(8, { maxByteLength: 4_096 });
+    return { bytes: new Uint8Array(memory), grow: () => memory.grow(4_096) };
+  };
+  assertEquals(plainArray(grown().bytes).length, 8);
+  const [here, there] = pipe<number>({ capacity: 64 });
+  while (here.trySend(7));
+  const sent = grown();
+  const sending = here.sendMany(sent.bytes);
+  sent.grow();
+  const rawSent = grown();
+  const sendingRaw = here.sendBytes(rawSent.bytes);
+  rawSent.grow();
+  const received: unknown[] = [];
+  while (received.filter((value) => value === 0).length < 8) received.push(await there.receive());
+  assertEquals([await sending, (await there.receiveBytes()).length], [8, 8]);
+  await sendingRaw;
+  using queue = new Queue<number>({ capacity: 64 });
+  while (queue.tryPut(7));
+  const put = grown();
+  const putting = queue.putMany(put.bytes);
+  put.grow();
+  while (!(queue.tryGet().state === "empty")) await settlesSoon(putting);
+  assertEquals(await putting, 8);
 });

@@ -3,7 +3,7 @@
 // What user code does in the middle of a call, and other awkward moments: an input that aborts its own call,
 // a getter that closes the end, a target that is detached, an object that is collected.
 
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { bury, home, unpark } from "../_agent.ts";
 import { GIVE } from "../_handle.ts";
 import { mutexAt, TAKEN, tryTake } from "../_mutex.ts";
@@ -233,6 +233,30 @@ Deno.test("Connection.sendManySync() that only this agent could go on with retur
   there.tryReceive();
   assertEquals(here.sendManySync(Array.from({ length: 100 }, (_, i) => i)), 16);
   assertEquals(there.receiveManySync(100).length, 16);
+});
+
+Deno.test("an input without end, of which nothing stays, ends with its time or its signal", {
+  timeout: 20_000,
+}, async () => {
+  const [here, there] = pipe<number>();
+  using queue = new Queue<number>();
+  const endless = function* (take: () => unknown) {
+    for (let i = 0;; i++) {
+      yield i;
+      take();
+    }
+  };
+  const sending = () => endless(() => there.tryReceive());
+  const putting = () => endless(() => queue.tryGet());
+  for (const timeout of [0, 20]) {
+    assert(here.sendManySync(sending(), { timeout }) > 0);
+    assert(await here.sendMany(sending(), { timeout }) > 0);
+    assert(queue.putManySync(putting(), { timeout }) > 0);
+    assert(await queue.putMany(putting(), { timeout }) > 0);
+  }
+  // The timer that fires it belongs to the event loop of the call.
+  assert(await here.sendMany(sending(), { signal: AbortSignal.timeout(20) }) > 0);
+  assert(await queue.putMany(putting(), { signal: AbortSignal.timeout(20) }) > 0);
 });
 
 Deno.test("Connection.sendMany() counts what went through before an abort, whatever its reason is", async () => {

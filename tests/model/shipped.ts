@@ -54,7 +54,7 @@ const overLatch: LoadOptions = {
 };
 
 /** Runs in records of two numbers, as a small ring cannot have a quarter with several. */
-export const SHORT_RUNS: LoadOptions["constants"] = { "_record.ts": { SHORT_RUN: 8 } };
+export const SHORT_RUNS: LoadOptions["constants"] = { "_record.ts": { SHORT_RUN: 8, HEADERS: 0 } };
 
 /** A scenario file with the shipped modules that it imports, changed by `edit` if it is a mutant. */
 export function shipped(
