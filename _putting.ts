@@ -49,7 +49,7 @@ import {
   useReserved,
   withdrawOffer,
 } from "./_store.ts";
-import { plainArray } from "./_views.ts";
+import { steadyArray } from "./_views.ts";
 import { ClosedError } from "./errors.ts";
 
 const OPEN = 0;
@@ -121,7 +121,7 @@ export class Putting {
       this,
       type === undefined
         ? new IterableSource(values as Iterable<unknown>, this.store)
-        : new RunSource(plainArray(values as RunArray), type, this.store),
+        : new RunSource(steadyArray(values as RunArray), type, this.store),
     );
   }
 

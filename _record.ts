@@ -30,7 +30,7 @@ import {
   writeInts,
   writeWord,
 } from "./_ring.ts";
-import { plainArray } from "./_views.ts";
+import { plainArray, steadyArray } from "./_views.ts";
 
 const TYPE_BITS = 5;
 const TYPE_MASK = (1 << TYPE_BITS) - 1;
@@ -150,7 +150,7 @@ export function pack(packet: Packet, value: unknown): void {
 /** Makes the packet a message of these bytes. */
 export function packBytes(packet: Packet, bytes: Uint8Array): void {
   packet.type = BYTES;
-  packet.bytes = plainArray(bytes);
+  packet.bytes = steadyArray(bytes);
   packet.length = packet.bytes.byteLength;
   packet.words = undefined;
 }

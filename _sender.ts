@@ -43,7 +43,7 @@ import {
   writeShortest,
 } from "./_record.ts";
 import { spinWhile } from "./_park.ts";
-import { plainArray, typedArrayBuffer } from "./_views.ts";
+import { steadyArray, typedArrayBuffer } from "./_views.ts";
 import { ClosedError } from "./errors.ts";
 
 /** Messages of a batch that are published together at the most. */
@@ -105,18 +105,23 @@ export class Sender {
     return true;
   }
 
-  /** Sends all elements of an array if no call waits and there is room for them in one record. */
-  trySendRun(values: RunArray, type: number): boolean {
+  /**
+   * Sends all elements of an array if no call waits and there is room for them in one record. Returns how
+   * many that are, 0 if they were not sent.
+   */
+  trySendRun(values: RunArray, type: number): number {
     const { side } = this;
     // First, as the calls that proceed move the position, and their input may change the array.
-    if (!this.calls.isFree()) return false;
+    if (!this.calls.isFree()) return 0;
     this.assertOpen(values[0]);
-    const bytes = values.length * elementSize(type);
+    // Once, as another agent may make it grow.
+    const { length } = values;
+    const bytes = length * elementSize(type);
     const words = recordWords(bytes, side.own);
-    if (bytes === 0 || bytes > longestRun(side.ring) || !hasRoom(side, words)) return false;
-    writeRun(side.ring, side.own, type, values, 0, values.length);
+    if (bytes === 0 || bytes > longestRun(side.ring) || !hasRoom(side, words)) return 0;
+    writeRun(side.ring, side.own, type, values, 0, length);
     if (!publish(side, words)) throw closedPeer(values[0]);
-    return true;
+    return length;
   }
 
   /** Whether the message that could not be sent just now is larger than the whole storage. */
@@ -145,7 +150,7 @@ export class Sender {
     const type = runType(values);
     return type === undefined
       ? new IterableCall(this, values as Iterable<unknown>)
-      : new RunCall(this, plainArray(values as RunArray), type);
+      : new RunCall(this, steadyArray(values as RunArray), type);
   }
 
   /** Throws if this agent has closed the end or given it away, which user code may do at any time. */

@@ -60,14 +60,23 @@ export const VIEW_KINDS: ReadonlyMap<string, number> = new Map(
   VIEW_NAMES.map((name, kind) => [name, kind]),
 );
 
-/**
- * The same elements of the same memory, as a typed array of a built-in class, and of a length that others
- * cannot change. Runs no code of users.
- */
+/** The same elements of the same memory, as a typed array of a built-in class. Runs no code of users. */
 export function plainArray<T extends ArrayBufferView>(values: T): T {
-  // Another agent can make it grow at any moment.
+  const prototype = getPrototypeOf(values);
+  // The most frequent ones first.
+  if (prototype === Int32Array.prototype || prototype === Uint8Array.prototype) return values;
+  if (prototype !== null && getPrototypeOf(prototype) === TypedArrayPrototype) return values;
+  return viewOn(values);
+}
+
+/** The same, and of a length that no other agent can change: shared memory may grow at any moment. */
+export function steadyArray<T extends ArrayBufferView>(values: T): T {
   const isGrowable = (typedArrayBuffer.call(values) as SharedArrayBuffer).growable === true;
-  if (!isGrowable && isBuiltIn(getPrototypeOf(values))) return values;
+  return isGrowable ? viewOn(values) : plainArray(values);
+}
+
+/** Another view on the same elements. */
+function viewOn<T extends ArrayBufferView>(values: T): T {
   const kind = VIEW_KINDS.get(typedArrayName.call(values) as string)!;
   const View = VIEWS[kind]!;
   const bytes = typedArrayBytes.call(values) as number;
@@ -76,10 +85,4 @@ export function plainArray<T extends ArrayBufferView>(values: T): T {
   const buffer = typedArrayBuffer.call(values) as ArrayBufferLike;
   const offset = typedArrayOffset.call(values) as number;
   return new View(buffer, offset, bytes / ELEMENT_BYTES[kind]!) as T;
-}
-
-/** Whether it is the prototype of a kind of typed array; the most frequent ones first. */
-function isBuiltIn(prototype: object | null): boolean {
-  return prototype === Int32Array.prototype || prototype === Uint8Array.prototype ||
-    (prototype !== null && getPrototypeOf(prototype) === TypedArrayPrototype);
 }

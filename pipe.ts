@@ -431,12 +431,12 @@ export class Connection<Out, In> implements Disposable, AsyncIterable<In>, Itera
     const type = runType(iterableOf(values, "send"));
     if (type !== undefined) {
       const run = plainArray(values as RunArray);
-      let isSent = sender.trySendRun(run, type);
-      if (!isSent && timeout > 0) {
+      let sent = sender.trySendRun(run, type);
+      if (sent === 0 && timeout > 0) {
         sender.spin();
-        isSent = sender.trySendRun(run, type);
+        sent = sender.trySendRun(run, type);
       }
-      if (isSent) return run.length;
+      if (sent > 0) return sent;
     }
     const call = sender.sendManyCall(values);
     this.#assertNoDeadlock(timeout, call, sender.calls, "send");

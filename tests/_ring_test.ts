@@ -28,7 +28,7 @@ import {
 import { initStore, limitsOf, STORE_WORDS } from "../_store.ts";
 import { type Connection, pipe, type RunArray } from "../pipe.ts";
 import { Queue } from "../queue.ts";
-import { plainArray } from "../_views.ts";
+import { steadyArray } from "../_views.ts";
 import { settlesSoon } from "./_helpers.ts";
 
 /** Where a position stands before what is tested: at the start, and just before each wrap. */
@@ -651,7 +651,7 @@ Deno.test("memory that grows while its elements wait sends those that there were
     const memory = new SharedArrayBuffer(8, { maxByteLength: 4_096 });
     return { bytes: new Uint8Array(memory), grow: () => memory.grow(4_096) };
   };
-  assertEquals(plainArray(grown().bytes).length, 8);
+  assertEquals(steadyArray(grown().bytes).length, 8);
   const [here, there] = pipe<number>({ capacity: 64 });
   while (here.trySend(7));
   const sent = grown();

@@ -6,6 +6,8 @@ export function plainArray<T>(values: T): T {
   return values;
 }
 
+export const steadyArray = plainArray;
+
 export function typedArrayBuffer(): unknown {
   throw new Error("The model sends no empty bytes");
 }
