@@ -208,9 +208,10 @@ export abstract class Call implements Waiter {
   protected abstract step(): boolean;
 
   /**
-   * To be asked by a step before each of many items, and answered each `mask + 1` times: whether it has not gone
-   * on for so long that its agent should look at the time, and at all else. If it has, the step
-   * returns `false`, and is called again soon.
+   * To be asked by a step before each of many items: whether it may do that one as well. If it may not, as it has
+   * gone on for a while and its agent should look at the time and at all else, it returns `false` and
+   * is called again at once. The clock is looked at each `mask + 1` times; the first is always
+   * granted, so that a step gets on.
    */
   protected mayGoOn(mask: number): boolean {
     if ((++this.#asked & mask) !== 0) return true;

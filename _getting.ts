@@ -226,6 +226,7 @@ export abstract class GetCall extends Call {
   /** Makes of the copies what the call returns. After the latch. */
   protected abstract finish(): void;
 
+  /** Waits a little for news, once. */
   protected override spin(): boolean {
     if (this.#hasSpun) return false;
     this.#hasSpun = true;

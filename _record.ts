@@ -56,6 +56,8 @@ export const RUN = 8;
 
 /** Bytes of a run that goes in one record in any ring in which there is room for it. */
 const SHORT_RUN = SHORT;
+/** Bytes that a ring full of the longest runs has for their headers, at the most. */
+const HEADERS = 32;
 
 /** Bytes before those of a first piece: the length of the whole message, in two words. */
 export const FIRST_HEAD = 8;
@@ -504,9 +506,6 @@ export function longestRun({ mask }: Ring): number {
 export function fairRun(ring: Ring, left: number): number {
   return Math.min(left, ring.mask + 1, longestRun(ring));
 }
-
-/** Bytes that the headers of all runs which the ring has room for take at the most. */
-const HEADERS = 32;
 
 /**
  * How many of the `left` elements of `size` bytes go in the next run, of which no more than `room` bytes fit. If
