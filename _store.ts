@@ -359,6 +359,9 @@ export function attendGetters(store: Store): void {
   enterGet(store);
   serveGets(store);
   exitGet(store);
+  // What was assigned counts no longer. Its getter may be long in coming, and until then nobody else would
+  // serve those who wait for it to be taken.
+  if (store.words[MAX_ITEMS]! > 0) attendPutters(store);
 }
 
 /** Takes back what was set aside for a putter that was served. Under the latch of the put side. */

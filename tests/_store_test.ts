@@ -750,6 +750,21 @@ Deno.test("a typed array that waits goes on once a quarter of the storage is fre
   assertEquals(counts, [1, 1, 1, 6]);
 });
 
+Deno.test("a putter is served once there are fewer items, also if their getter has not come for them", () => {
+  const world = new World({ maxItems: 1 });
+  const [first, second, getter] = world.actors(3) as [Actor, Actor, Actor];
+  getter.putting.tryPut(0);
+  const many = world.act(() => start(first.putting.calls, first.putting.putManyCall([1])));
+  const one = world.act(() => startPut(second, 2));
+  assertEquals(world.act(() => getter.getting.tryGet()), 0);
+  const get = world.act(() => startGet(getter));
+  // The item goes to the getter that waits, and makes room for the other putter.
+  assertEquals(world.wakes([second], () => world.act(() => many.poll())), true);
+  assertEquals([sizeOf(first.store), world.act(() => one.poll())], [0, true]);
+  assertEquals([world.act(() => get.poll()), get.value], [true, 1]);
+  assertEquals(world.act(() => world.drain(getter)), [2]);
+});
+
 Deno.test("what was assigned stays until its agent has copied it, whatever is put and got meanwhile", () => {
   const world = new World();
   const [first, second] = world.actors(2) as [Actor, Actor];
