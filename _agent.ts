@@ -35,7 +35,7 @@ const PARENT = 4; // id of the agent that started this one, 0: none. Written bef
 const NAME_LENGTH = 5; // bytes
 const BRANCH = 6; // id of the child of the root that this agent descends from, or is. Written with PARENT
 const SIGN = 7; // how its end shows to those that did not start it. Written by itself, before SIGNED
-const WAIT = 8; // what it waits for: see `_report.ts`. The first is only ever raised; odd: it is blocked
+const WAIT = 8; // what it waits for: see `_report.ts`. The first is only ever raised; odd: it says that it is blocked
 const LOST = 14; // id of the last agent here that ended otherwise than by returning. By who declares it dead, before STATE
 const NAME = 16; // UTF-8, cut to what fits
 

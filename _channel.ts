@@ -200,7 +200,10 @@ export function roomIndex(writer: Side): number {
   return writer.base + HEAD;
 }
 
-/** Spins until there is a fair amount of room, for less time than going to sleep would take; if there is then. */
+/**
+ * Spins until there is a fair amount of room, for less time than going to sleep would take. Returns whether
+ * there is.
+ */
 export function spinForRoom(writer: Side): boolean {
   const quarter = (writer.ring.mask + 1) >> 2;
   return spinUntilBeyond(

@@ -11,8 +11,9 @@
 // Each is written by the agent of the slot alone, and read by anyone. WAIT is written last when a wait
 // begins, and first when it ends.
 //
-// - WAIT is odd while the agent is blocked. It only grows: while it has one odd value, the agent is in
-//   one call, runs no code of its user's, and so gives nothing back that it holds.
+// - WAIT is odd while the agent is blocked, but for the first moments, which nobody is told of. It only
+//   grows: while it has one odd value, the agent is in one call, runs no code of its user's, and so
+//   gives nothing back that it holds.
 // - EDGE = WAIT of the keeper << 7 | slot of the keeper; 0: none. It says that the keeper was in that
 //   call when it kept this agent from going on. As long as it is in that call, it still does.
 //
@@ -126,7 +127,7 @@ function tell({ words, id }: Domain, what: What | undefined, flags: number, sinc
   Atomics.store(words, base + WHAT, what.word | flags);
 }
 
-/** Whether the agent is blocked in a call. */
+/** Whether the agent says that it is blocked in a call. */
 export function isBlocked(domain: Domain, id: number): boolean {
   return (Atomics.load(domain.words, waitWords(slotOf(id)) + WAIT) & 1) !== 0;
 }
