@@ -6,7 +6,9 @@ import { setImmediate } from "node:timers";
 import { bury, home, joinedDomains, requestStop, slotOf, unpark, waitWords } from "../_agent.ts";
 import { millis } from "../_clock.ts";
 import { holdLoop, releaseLoop } from "../_hold.ts";
+import { whileBlocked } from "../_park.ts";
 import { toldBy, whatOf } from "../_report.ts";
+import "../_watch.ts";
 import { waitAsync, type Waiter, waitSync } from "../_wait.ts";
 import { TerminatedError } from "../errors.ts";
 import { Lock } from "../lock.ts";
@@ -186,6 +188,29 @@ Deno.test("waitSync() tells nobody of a short wait", () => {
     assertEquals(waitSync(home(), probe, timeout, "x"), true);
     assertEquals([probe.polls, count()], [2, before]);
   }
+});
+
+Deno.test("waitSync() adds up for how long the thread was blocked, until that is long enough", () => {
+  const { leave, counts } = whileBlocked;
+  const times: number[] = [];
+  whileBlocked.leave = (time) => times.push(time);
+  try {
+    for (whileBlocked.counts of [true, false]) {
+      assertEquals(waitSync(home(), new Probe(), 3, "x"), false);
+      const probe = new Probe();
+      probe.onPoll = () => probe.isOver = true;
+      assertEquals(waitSync(home(), probe, Infinity, "x"), true);
+      // One that need not sleep adds nothing.
+      assertEquals(waitSync(home(), probe, Infinity, "x"), true);
+    }
+  } finally {
+    Object.assign(whileBlocked, { leave, counts });
+  }
+  assertEquals(times.length, 2);
+  assert(times[0]! >= 3 && times[1]! >= 9, `${times}`);
+  whileBlocked.leave(60);
+  whileBlocked.leave(60);
+  assertEquals(whileBlocked.counts, false);
 });
 
 // -- waitAsync ---------------------------------------------------------------------------------
