@@ -40,8 +40,10 @@ const BIT_COUNT = 2;
 
 /** Words in a line of the processors' caches. */
 const LINE = 16;
-/** How many words are fetched ahead. */
-const AHEAD = 2 * LINE;
+/** How many words are fetched ahead, all at once, as they then come at the same time. */
+const AHEAD = 12 * LINE;
+/** With fewer left of them the next are fetched: about what a small message takes. */
+const NEXT = 2 * LINE;
 
 /** How many words the positions and bits of one direction take. */
 export const CHANNEL_WORDS = 64;
@@ -58,6 +60,8 @@ export interface Side {
   own: number;
   /** The other side's position when last seen; it can only be further on. */
   seen: number;
+  /** Up to where a writer has fetched free memory ahead. */
+  fetched: number;
   /** Of the record at a reader's position: how many of its messages were taken. */
   index: number;
   /** The count of deaths up to which the peer is known to live. */
@@ -75,7 +79,7 @@ export function writerOf(
   const own = positionIn(Atomics.load(words, base + TAIL));
   // As if it were full: the first look then finds out.
   const seen = (own - ring.mask - 1) | 0;
-  return { domain, words, ring, base, peer, own, seen, index: 0, deaths: -1 };
+  return { domain, words, ring, base, peer, own, seen, fetched: own, index: 0, deaths: -1 };
 }
 
 /** The reading side. */
@@ -90,7 +94,7 @@ export function readerOf(
   // Written before this agent became the owner.
   const index = words[base + INDEX]!;
   // As if nothing were there, likewise.
-  return { domain, words, ring, base, peer, own, seen: own, index, deaths: -1 };
+  return { domain, words, ring, base, peer, own, seen: own, fetched: own, index, deaths: -1 };
 }
 
 // -- Writer ------------------------------------------------------------------------------------
@@ -123,15 +127,19 @@ export function publish(writer: Side, count: number): boolean {
 }
 
 /**
- * Has the memory of the next record fetched while the message is being encoded: it is with the reader's
- * core, and to wait for it when the record is published takes longer than the encoding. What is free is
+ * Has the memory of the next records fetched while a message is being encoded: it is with the reader's
+ * core, and to wait for it when a record is published takes longer than the encoding. What is free is
  * the writer's alone.
  */
 export function fetchAhead(writer: Side): void {
   const { own, ring } = writer;
+  const left = (writer.fetched - own) | 0;
+  if (left >= NEXT) return;
   const { words, mask, start } = ring;
   if (mask + 1 - ((own - writer.seen) | 0) < AHEAD) return;
-  for (let i = 0; i < AHEAD; i += LINE) words[start + ((own + i) & mask)] = 0;
+  let i = left > 0 ? left : 0;
+  for (; i < AHEAD; i += LINE) words[start + ((own + i) & mask)] = 0;
+  writer.fetched = (own + i) | 0;
 }
 
 /** Asks to be woken when room was made. To be said before the last look. */

@@ -110,12 +110,12 @@ export function spinUntilBeyond(
 }
 
 /** How long a {@linkcode Spinner} rests, in pauses: at least, and at the most. */
-const LEAST_REST = 16;
-const MOST_REST = 64;
+const LEAST_REST = 64;
+const MOST_REST = 256;
 /** Turns of a spin within which news comes as soon as in a stream. */
 const SOON = 64;
 /** How many times at the most it does not try to rest after it has done so in vain. */
-const MOST_SKIPS = 64;
+const MOST_SKIPS = 256;
 
 /** Looks in a row that found little after which a {@linkcode Spinner} keeps away. */
 const CLOSE = 8;
