@@ -26,7 +26,7 @@
 
 import { deaths, type Domain, isAlive, unpark } from "./_agent.ts";
 import { spinUntilBeyond } from "./_park.ts";
-import { damaged, type Ring } from "./_ring.ts";
+import { damaged, fetchFree, type Ring } from "./_ring.ts";
 
 const TAIL = 0;
 const HEAD = 32;
@@ -37,13 +37,6 @@ const GONE = 2;
 const BITS = WANTS | GONE;
 /** How many they are. */
 const BIT_COUNT = 2;
-
-/** Words in a line of the processors' caches. */
-const LINE = 16;
-/** How many words are fetched ahead, all at once, as they then come at the same time. */
-const AHEAD = 12 * LINE;
-/** With fewer left of them the next are fetched: about what a small message takes. */
-const NEXT = 2 * LINE;
 
 /** How many words the positions and bits of one direction take. */
 export const CHANNEL_WORDS = 64;
@@ -60,7 +53,7 @@ export interface Side {
   own: number;
   /** The other side's position when last seen; it can only be further on. */
   seen: number;
-  /** Up to where a writer has fetched free memory ahead. */
+  /** Up to where a writer has fetched free memory. */
   fetched: number;
   /** Of the record at a reader's position: how many of its messages were taken. */
   index: number;
@@ -126,20 +119,11 @@ export function publish(writer: Side, count: number): boolean {
   return (bits & GONE) === 0 && isPeerAlive(writer);
 }
 
-/**
- * Has the memory of the next records fetched while a message is being encoded: it is with the reader's
- * core, and to wait for it when a record is published takes longer than the encoding. What is free is
- * the writer's alone.
- */
+/** Fetches free memory ahead, as far as it is known to be free. To be called before a message is encoded. */
 export function fetchAhead(writer: Side): void {
-  const { own, ring } = writer;
-  const left = (writer.fetched - own) | 0;
-  if (left >= NEXT) return;
-  const { words, mask, start } = ring;
-  if (mask + 1 - ((own - writer.seen) | 0) < AHEAD) return;
-  let i = left > 0 ? left : 0;
-  for (; i < AHEAD; i += LINE) words[start + ((own + i) & mask)] = 0;
-  writer.fetched = (own + i) | 0;
+  const { ring, own } = writer;
+  const free = ring.mask + 1 - ((own - writer.seen) | 0);
+  writer.fetched = fetchFree(ring, own, free, writer.fetched);
 }
 
 /** Asks to be woken when room was made. To be said before the last look. */

@@ -32,6 +32,7 @@ import {
   drawTicket,
   enterPut,
   exitPut,
+  fetchAhead,
   isClosedNow,
   isSpare,
   leave,
@@ -90,6 +91,7 @@ export class Putting {
       if (isClosedNow(store)) throw closedQueue(value);
       // A header holds no more, however large the storage is.
       if (packet.length > MAX_PAYLOAD || !canPut(store, words)) return false;
+      fetchAhead(store);
       writePacket(store.ring, tailOf(store), packet);
       commitPut(store, words, 1);
     } finally {

@@ -33,6 +33,13 @@ const MIN_BYTES = 64;
 /** Bytes up to which a loop over words is quicker than a block copy. */
 export const SHORT = 256;
 
+/** Words in a line of the processors' caches. */
+const LINE = 16;
+/** How many words are fetched at a time. */
+const AHEAD = 12 * LINE;
+/** With fewer than these left of them the next are fetched: about what a small message takes. */
+const NEXT = 2 * LINE;
+
 /** The ring of `size` words from word `start` of the memory. */
 export function ringAt(words: Int32Array, start: number, size: number): Ring {
   return { words, bytes: new Uint8Array(words.buffer), start, mask: size - 1 };
@@ -61,6 +68,20 @@ export function readWord(ring: Ring, position: number): number {
 /** Sets the word at a position. */
 export function writeWord(ring: Ring, position: number, value: number): void {
   ring.words[ring.start + (position & ring.mask)] = value;
+}
+
+/**
+ * Has the `free` words from `position` on fetched, unless there are few of them, or some are left of those
+ * fetched up to `fetched`. Returns up to where they are now. What is free is with the core of the reader, and
+ * a record is not published before it has come; much of it comes as soon as little, if it is asked for at once.
+ */
+export function fetchFree(ring: Ring, position: number, free: number, fetched: number): number {
+  const left = (fetched - position) | 0;
+  if (left >= NEXT || free < AHEAD) return fetched;
+  const { words, start, mask } = ring;
+  let i = left > 0 ? left : 0;
+  for (; i < AHEAD; i += LINE) words[start + ((position + i) & mask)] = 0;
+  return (position + i) | 0;
 }
 
 /** Copies bytes `from..from + length` of `source` into the ring from `position` on. */

@@ -63,7 +63,7 @@ import {
   waitingNow,
 } from "./_line.ts";
 import { BYTES, countIn, INT_HEADER, INT_WORDS, isSound, VALUE, wordsOf } from "./_record.ts";
-import { damaged, readWord, type Ring, ringAt } from "./_ring.ts";
+import { damaged, fetchFree, readWord, type Ring, ringAt } from "./_ring.ts";
 import { type Spinner, spinUntilBeyond } from "./_park.ts";
 
 const CLOSED = 4; // 1 once closed; set under both latches, read by anyone
@@ -132,6 +132,8 @@ export interface Store {
   readonly gets: Line;
   /** HEAD when last seen; it can only be further on. */
   head: number;
+  /** Up to where this agent has fetched free memory. */
+  fetched: number;
   /** PUTS when last seen; it can only be further on, and GETS cannot be beyond it. */
   seen: number;
   /** No item that was put by then lies beyond this position. */
@@ -156,6 +158,7 @@ export function storeAt(domain: Domain, words: Int32Array): Store {
     puts,
     gets,
     head,
+    fetched: head,
     seen,
     limit: 0,
     ownGets: seen,
@@ -340,6 +343,14 @@ export function spareItems(store: Store): number {
 /** Where the next record goes. Under the latch. */
 export function tailOf(store: Store): number {
   return store.words[TAIL + (store.words[PUTS]! & 1)]!;
+}
+
+/** Fetches free memory from the tail on. Under the latch, by one for whom there is room. */
+export function fetchAhead(store: Store): void {
+  const { ring } = store;
+  const tail = tailOf(store);
+  const free = ring.mask + 1 - ((tail - store.head) | 0);
+  store.fetched = fetchFree(ring, tail, free, store.fetched);
 }
 
 /** Makes `count` items in the `length` words from the tail on gettable. Under the latch. */

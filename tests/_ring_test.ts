@@ -11,6 +11,7 @@ import { createHandle } from "../_handle.ts";
 import { countFor, longestRun } from "../_record.ts";
 import {
   copyIn,
+  fetchFree,
   readAligned,
   readBytes,
   readInts,
@@ -188,6 +189,31 @@ Deno.test("a ring takes words of a private one, from every position to every pos
       }
     }
   }
+});
+
+Deno.test("a ring's memory is fetched only where it is free, and not again before it is used up", () => {
+  const SIZE = 512;
+  const MARK = 0x5A5A5A5A;
+  let fetches = 0;
+  const free = fc.integer({ min: 0, max: SIZE });
+  const far = fc.integer({ min: -40, max: 260 });
+  fc.assert(fc.property(fc.constantFrom(...SEEDS), free, far, (position, free, ahead) => {
+    const words = new Int32Array(SIZE + 32).fill(MARK);
+    const ring = ringAt(words, 16, SIZE);
+    const before = (position + ahead) | 0;
+    const after = fetchFree(ring, position, free, before);
+    const changed = (at: number) => readWord(ring, (position + at) | 0) !== MARK;
+    for (let at = free; at < SIZE; at++) assert(!changed(at), `${at} is not free`);
+    for (let at = 0; at < ahead; at++) assert(!changed(at), `${at} was fetched before`);
+    assert([...words.subarray(0, 16), ...words.subarray(16 + SIZE)].every((word) => word === MARK));
+    if (after === before) return assert(ahead >= 32 || free < 192);
+    fetches++;
+    // One word in each line of what is now fetched, and the next call has nothing to do.
+    const end = (after - position) | 0;
+    for (let at = Math.max(ahead, 0); at < end; at += 16) assert(changed(at), `${at} is missing`);
+    assertEquals(fetchFree(ring, position, free, after), after);
+  }));
+  assert(fetches > 0);
 });
 
 Deno.test("a part of what lies in a ring can be read, wherever the ring's end falls", () => {
@@ -455,6 +481,42 @@ Deno.test("any sequence of byte messages arrives whole, from any position, throu
     ),
     { numRuns: 60 },
   );
+});
+
+Deno.test("any sequence of objects and texts arrives whole, from any position, through pipe and queue", () => {
+  const value = fc.oneof(
+    fc.string({ maxLength: 90 }),
+    fc.record({
+      id: fc.nat(),
+      text: fc.string({ maxLength: 40 }),
+      list: fc.array(fc.nat(), { maxLength: 9 }),
+    }),
+    fc.integer(),
+  );
+  const step = fc.record({ values: fc.array(value, { maxLength: 12 }), takes: fc.nat(12) });
+  fc.assert(fc.property(
+    fc.constantFrom(...SEEDS),
+    fc.constantFrom(512, 1_024, 2_048),
+    fc.array(step, { maxLength: 40 }),
+    (seed, capacity, steps) => {
+      const [here, there] = pipeAt(seed, capacity);
+      const queue = queueAt(seed, 5, capacity);
+      const sent: unknown[] = [];
+      const put: unknown[] = [];
+      for (const { values, takes } of steps) {
+        for (const value of values) {
+          if (here.trySend(value)) sent.push(value);
+          if (queue.tryPut(value)) put.push(value);
+        }
+        for (let i = 0; i < takes; i++) {
+          if (sent.length > 0) assertEquals(there.receiveSync({ timeout: 0 }), sent.shift());
+          if (put.length > 0) assertEquals(queue.getSync({ timeout: 0 }), put.shift());
+        }
+      }
+      for (const value of sent) assertEquals(there.receiveSync({ timeout: 0 }), value);
+      for (const value of put) assertEquals(queue.getSync({ timeout: 0 }), value);
+    },
+  ));
 });
 
 Deno.test("damaged records throw, and never hang or write outside", async () => {

@@ -22,7 +22,7 @@ export const options: LoadOptions = {
   },
   constants: {
     "_latch.ts": { SPINS: 0 },
-    "_channel.ts": { LINE: 1, AHEAD: 2 },
+    "_ring.ts": { LINE: 1, AHEAD: 3 },
     "_agent.ts": { MAX_AGENTS: 8 },
     "_wait.ts": { SILENCE: Infinity, SLICE: Infinity },
     "_putting.ts": { STAGE_WORDS: 16 },
