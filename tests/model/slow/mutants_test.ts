@@ -72,6 +72,25 @@ const mutants: readonly Mutant[] = [
     shows: "race",
   },
   {
+    name: "a writer that fetches memory which is not free",
+    file: "_ring.ts",
+    edits: [[" || free < AHEAD", ""]],
+    scenario: "pipe",
+    args: pipe(
+      [{ bytes: [1, 4], plain: true }, { bytes: [2, 4], plain: true }],
+      [receive, receive],
+    ),
+    shows: "race assertion",
+  },
+  {
+    name: "a putter that fetches memory which is not free",
+    file: "_ring.ts",
+    edits: [[" || free < AHEAD", ""]],
+    scenario: "queue",
+    args: queue([[put(1), put(2)], [get, get]]),
+    shows: "race assertion",
+  },
+  {
     name: "a reader that frees a record before it has copied it",
     file: "_receiver.ts",
     edits: [[
