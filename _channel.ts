@@ -119,7 +119,7 @@ export function publish(writer: Side, count: number): boolean {
   return (bits & GONE) === 0 && isPeerAlive(writer);
 }
 
-/** Fetches free memory ahead, as far as it is known to be free. To be called before a message is encoded. */
+/** Fetches what is free as far as was seen: before a message is encoded, so that it comes meanwhile. */
 export function fetchAhead(writer: Side): void {
   const { ring, own } = writer;
   const free = ring.mask + 1 - ((own - writer.seen) | 0);

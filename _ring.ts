@@ -35,7 +35,7 @@ export const SHORT = 256;
 
 /** Words in a line of the processors' caches. */
 const LINE = 16;
-/** How many words are fetched at a time. */
+/** How many words are fetched at a time, if so many are free. */
 const AHEAD = 12 * LINE;
 /** With fewer than these left of them the next are fetched: about what a small message takes. */
 const NEXT = 2 * LINE;
@@ -71,9 +71,10 @@ export function writeWord(ring: Ring, position: number, value: number): void {
 }
 
 /**
- * Has the `free` words from `position` on fetched, unless there are few of them, or some are left of those
- * fetched up to `fetched`. Returns up to where they are now. What is free is with the core of the reader, and
- * a record is not published before it has come; much of it comes as soon as little, if it is asked for at once.
+ * Has memory fetched that will be written soon: of the `free` words from `position` on, which nobody else may
+ * touch. It is with the core of whoever read it last, no record is published before its own has come, and
+ * several lines come as soon as one if they are asked for at once. Does nothing while enough is left of
+ * what was fetched up to `fetched`, or where little is free. Returns up to where it is fetched now.
  */
 export function fetchFree(ring: Ring, position: number, free: number, fetched: number): number {
   const left = (fetched - position) | 0;
