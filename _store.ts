@@ -345,7 +345,10 @@ export function tailOf(store: Store): number {
   return store.words[TAIL + (store.words[PUTS]! & 1)]!;
 }
 
-/** Fetches memory that is free as far as was seen. Under the latch, by one for whom there is room. */
+/**
+ * Fetches memory that is free as far as was seen. Under the latch, by one for whom there is room; for whom some
+ * was set aside has written nothing there yet.
+ */
 export function fetchAhead(store: Store): void {
   const { ring } = store;
   const tail = tailOf(store);

@@ -49,6 +49,35 @@ Deno.test("Spinner.spin() and spinWhile() give up soon when nothing changes, and
   assert(times.news < times.idle || times.idle < 0.01, `${times.news} of ${times.idle} ms`);
 });
 
+Deno.test("a wait spins for no more than 50 microseconds, with all its rests", () => {
+  const words = new Int32Array(new SharedArrayBuffer(8));
+  const { load } = Atomics;
+  const leastOf = (what: () => void) => {
+    let least = Infinity;
+    for (let i = 0; i < 2_000; i++) {
+      const start = performance.now();
+      what();
+      least = Math.min(least, performance.now() - start);
+    }
+    return least;
+  };
+  const spinner = new Spinner();
+  const none = leastOf(() => spinner.spin(words, 1, 0));
+  let resting: number;
+  try {
+    // Whenever it looks there is news, so that it rests for longer and longer.
+    let news = 0;
+    Atomics.load = (() => ++news) as typeof load;
+    for (let i = 0; i < 10; i++) spinner.spin(words, 1, 0);
+    resting = leastOf(() => spinner.spin(words, 1, 0));
+  } finally {
+    Atomics.load = load;
+  }
+  for (let i = 0; i < 8; i++) spinner.note(true, true);
+  const away = leastOf(() => spinner.keepAway());
+  assert(none + resting + away < 0.05, `${none} + ${resting} + ${away} ms`);
+});
+
 Deno.test("backOff() doubles the pauses, up to a limit", () => {
   assertEquals(backOff(1, 8), 2);
   assertEquals(backOff(4, 8), 8);

@@ -519,6 +519,27 @@ Deno.test("any sequence of objects and texts arrives whole, from any position, t
   ));
 });
 
+Deno.test("who sends or puts fetches the memory of the next messages as well, wherever it stands", () => {
+  const MARK = 0x5A5A5A5A;
+  for (const seed of SEEDS) {
+    const [here, there] = pipeAt(seed, 4_096);
+    const queue = queueAt(seed, 5, 4_096);
+    const fetched = (memory: SharedArrayBuffer, rings: number, send: () => boolean) => {
+      // The rings come last.
+      const ring = new Int32Array(memory).subarray(-rings * 1_024).fill(MARK);
+      assert(send());
+      return ring.filter((word) => word !== MARK).length;
+    };
+    // The first looks up how much is free, the second takes two words and has one of each line fetched.
+    assert(here.trySend("a"));
+    assertEquals(there.receiveSync({ timeout: 0 }), "a");
+    assertEquals(fetched(here.handle.memory, 2, () => here.trySend("b")), 2 + 11);
+    assertEquals(fetched(queue.handle.memory, 1, () => queue.tryPut("b")), 2 + 11);
+    // What was fetched is enough for this one.
+    assertEquals(fetched(queue.handle.memory, 1, () => queue.tryPut("c")), 2);
+  }
+});
+
 Deno.test("damaged records throw, and never hang or write outside", async () => {
   await fc.assert(
     fc.asyncProperty(
