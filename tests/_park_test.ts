@@ -67,7 +67,7 @@ Deno.test("a wait spins for no more than 50 microseconds, with all its rests", (
   try {
     // Whenever it looks there is news, so that it rests for longer and longer.
     let news = 0;
-    Atomics.load = (() => ++news) as typeof load;
+    Atomics.load = (() => ++news) as unknown as typeof load;
     for (let i = 0; i < 10; i++) spinner.spin(words, 1, 0);
     resting = leastOf(() => spinner.spin(words, 1, 0));
   } finally {
